@@ -1,0 +1,1 @@
+"""Calendars: their rules, and the runtime that keeps one actor per calendar."""

@@ -1,0 +1,1 @@
+"""The calendar's rules: pure functions over one state. Time comes in as `now`; nothing here waits."""

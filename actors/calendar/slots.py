@@ -1,0 +1,188 @@
+"""What can be booked when. Listing and booking ask the same `judge`, so they cannot disagree."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from actors.calendar.state import (
+    Calendar,
+    Claim,
+    Reservation,
+    Service,
+    Session,
+    blocks_between,
+    claims_between,
+)
+from protocol import limits
+from protocol.times import DAY
+
+SlotState = Literal["open", "held", "booked", "blocked"]
+Why = Literal["past", "notice", "horizon", "time_off", "hold", "booking", "full", ""]
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """The state of one start, the places still free, and why it is not open."""
+
+    state: SlotState
+    remaining: int
+    why: Why = ""
+
+
+class Slot(msgspec.Struct, frozen=True, gc=False):
+    start: int
+    end: int
+    state: SlotState
+    remaining: int
+    why: Why = ""
+
+
+_PAST = Verdict("blocked", 0, "past")
+_NOTICE = Verdict("blocked", 0, "notice")
+_HORIZON = Verdict("blocked", 0, "horizon")
+_TIME_OFF = Verdict("blocked", 0, "time_off")
+_HELD = Verdict("held", 0, "hold")
+_BOOKED = Verdict("booked", 0, "booking")
+_FULL_HELD = Verdict("held", 0, "full")
+_FULL = Verdict("booked", 0, "full")
+_OPEN = Verdict("open", 1)
+
+
+def judge(
+    calendar: Calendar, service: Service, start: int, now: int, *, ignoring: Reservation | None = None
+) -> Verdict:
+    """The state of a start that lies on the grid. `ignoring` is a reservation about to move away.
+
+    Buffers are blocked against other claims only: they may reach into closed hours and time off.
+    """
+    if start < now:
+        return _PAST
+    if start < now + service.notice:
+        return _NOTICE
+    if service.horizon and start > now + service.horizon:
+        return _HORIZON
+    end = start + service.duration
+    if calendar.blocks and blocks_between(calendar, start, end):
+        return _TIME_OFF
+    claims = claims_between(calendar, start - service.before, end + service.after)
+    if claims:
+        claims = [c for c in claims if _live_places(c, now, ignoring)]
+    if not claims:
+        return _OPEN if service.capacity == 1 else Verdict("open", service.capacity)
+    first = claims[0]
+    if len(claims) == 1 and isinstance(first, Session) and is_session_of(first, service, start):
+        left = first.capacity - _live_places(first, now, ignoring)
+        if left > 0:
+            return Verdict("open", left)
+        return _FULL_HELD if first.held else _FULL
+    return _HELD if all(_is_only_held(c) for c in claims) else _BOOKED
+
+
+def is_session_of(session: Session, service: Service, start: int) -> bool:
+    """Whether booking `service` at `start` would take places in that session."""
+    return (
+        session.start == start and session.service_id == service.id and session.duration == service.duration
+    )
+
+
+def _has_ended(reservation: Reservation, now: int) -> bool:
+    return reservation.status == "held" and reservation.expires_at <= now
+
+
+def _live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
+    """The places of a claim without holds that have ended and without `ignoring`."""
+    if isinstance(claim, Reservation):
+        return 0 if claim is ignoring or _has_ended(claim, now) else claim.places
+    places = claim.taken
+    if claim.held or ignoring is not None:
+        places -= sum(r.places for r in claim.members if r is ignoring or _has_ended(r, now))
+    return places
+
+
+def _is_only_held(claim: Claim) -> bool:
+    if isinstance(claim, Reservation):
+        return claim.status == "held"
+    return claim.taken == claim.held
+
+
+def on_grid(calendar: Calendar, service: Service, start: int) -> str:
+    """`""` when a slot of the service starts there, else the refusal: `outside_hours` or `off_grid`.
+
+    The grid of a range of hours starts where the range starts; the meeting must end within the range.
+    """
+    for opens, closes in calendar.hours.near(start):
+        if opens <= start and start + service.duration <= closes:
+            return "" if (start - opens) % service.step == 0 else "off_grid"
+    return "outside_hours"
+
+
+def starts_between(calendar: Calendar, service: Service, from_us: int, to_us: int) -> Iterator[int]:
+    """The starts of the service's grid in `[from_us, to_us)`, in order."""
+    for opens, closes in calendar.hours.between(from_us, to_us):
+        first = opens if opens >= from_us else opens + -(-(from_us - opens) // service.step) * service.step
+        yield from range(first, min(closes - service.duration + 1, to_us), service.step)
+
+
+def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int, now: int) -> list[Slot]:
+    """Every slot of the grid in `[from_us, to_us)` with its state; at most `slots_per_answer_max`."""
+    found: list[Slot] = []
+    for start in starts_between(calendar, service, from_us, to_us):
+        v = judge(calendar, service, start, now)
+        found.append(Slot(start, start + service.duration, v.state, v.remaining, v.why))
+        if len(found) >= limits.slots_per_answer_max:
+            break
+    return found
+
+
+def nearest_open(
+    calendar: Calendar, service: Service, around: int, now: int, places: int = 1
+) -> list[tuple[int, int]]:
+    """The open slots nearest to an instant, as `(start, end)` in order of time.
+
+    At most `alternatives_max`, from at most `alternatives_tried_max` candidates within a week each way.
+    """
+    week = 7 * DAY
+    low = max(now, around - week)
+    after = starts_between(calendar, service, around, around + week)
+    # Walk the days before backwards without listing the whole week.
+    before = _starts_before(calendar, service, low, around)
+    found: list[int] = []
+    a, b = next(after, None), next(before, None)
+    for _ in range(limits.alternatives_tried_max):
+        if len(found) == limits.alternatives_max or (a is None and b is None):
+            break
+        if b is None or (a is not None and a - around <= around - b):
+            candidate, a = a, next(after, None)
+        else:
+            candidate, b = b, next(before, None)
+        if candidate is None:
+            break
+        verdict = judge(calendar, service, candidate, now)
+        if verdict.state == "open" and verdict.remaining >= places:
+            found.append(candidate)
+    return [(s, s + service.duration) for s in sorted(found)]
+
+
+def _starts_before(calendar: Calendar, service: Service, low: int, high: int) -> Iterator[int]:
+    while high > low:
+        day = max(low, high - DAY)
+        yield from reversed(list(starts_between(calendar, service, day, high)))
+        high = day
+
+
+def next_change_by_time(service: Service, starts: list[int], now: int) -> int | None:
+    """When, after `now`, one of these starts changes state only because time passes; `None` for never.
+
+    A start turns blocked when the notice reaches it, and opens when the horizon does.
+    """
+    due: int | None = None
+    for start in starts:
+        # A slot is open up to and including its last moment, and changes the microsecond after.
+        closes = start - service.notice + 1
+        if closes > now and (due is None or closes < due):
+            due = closes
+        if service.horizon:
+            opens = start - service.horizon
+            if opens > now and (due is None or opens < due):
+                due = opens
+    return due

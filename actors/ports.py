@@ -1,0 +1,202 @@
+"""What the runtime needs from the outside, and the types that pass between them.
+
+`storage` implements `Journal` and `CalendarStore` on Postgres and in memory; one contract suite runs on both.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import msgspec
+
+from actors.calendar.commands import Command
+from actors.calendar.decide import Refusal
+from actors.calendar.state import Calendar, Service
+from protocol.events import AnyEvent, Event
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Microseconds since the epoch, UTC."""
+        ...
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What became of a command: `event` is the one that answers it, or `refusal` says why there is none.
+
+    `version` is the calendar's after the command (or that the refusal rests on), `at` the time of the decision,
+    `booking_version` that of the booking it concerns. Stored with the idempotency key, so a second
+    request gets the same outcome.
+    """
+
+    version: int
+    at: int
+    event: AnyEvent | None = None
+    refusal: Refusal | None = None
+    booking_version: int = 0
+
+
+class Guest(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    email: str | None = None
+    phone: str | None = None
+
+
+class Details(msgspec.Struct, frozen=True, gc=False):
+    """What a row keeps beside its events: text, and people's data.
+
+    With `guest`, the command's `client_id` is a new client to be stored together with the booking.
+    """
+
+    notes: str | None = None
+    guest: Guest | None = None
+    manage_hash: bytes | None = None
+    description: str | None = None
+
+
+NO_DETAILS = Details()
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
+    """`scope` is the caller the key belongs to; `fingerprint` is a digest of the whole request."""
+
+    scope: str
+    key: str
+    fingerprint: bytes
+
+
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """For whom a command runs. `by` is written to the journal, as in `client:0198…` or `service:bot`."""
+
+    business_id: str
+    by: str
+    request_id: str
+
+
+class Work:
+    """A command on its way: from the edge, through one decision, to its answer in `future`.
+
+    `deadline` is on the loop's clock. `tries` counts decisions that a lost commit made void.
+    """
+
+    __slots__ = ("calendar_id", "caller", "command", "deadline", "details", "future", "key", "tries")
+
+    def __init__(
+        self,
+        calendar_id: str,
+        command: Command,
+        caller: Caller,
+        future: "asyncio.Future[Outcome]",
+        deadline: float,
+        key: IdempotencyKey | None = None,
+        details: Details = NO_DETAILS,
+    ) -> None:
+        self.calendar_id = calendar_id
+        self.command = command
+        self.caller = caller
+        self.future = future
+        self.deadline = deadline
+        self.key = key
+        self.details = details
+        self.tries = 0
+
+
+class Entry:
+    """A decided command in the journal's hands: its events carry versions `first_version`, +1, ….
+
+    Without events it only stores the outcome of a refused command under its key.
+    """
+
+    __slots__ = ("changes", "events", "first_version", "outcome", "owner", "shard", "work")
+
+    def __init__(
+        self,
+        work: Work,
+        shard: int,
+        events: Sequence[Event],
+        first_version: int,
+        outcome: Outcome,
+        owner: Any,
+    ) -> None:
+        self.work = work
+        self.shard = shard
+        self.events = events
+        self.first_version = first_version
+        self.outcome = outcome
+        self.owner = owner
+        self.changes: Any = None
+
+
+class Loss(Enum):
+    """Why an entry was not written. In every case nothing of it is in the database."""
+
+    UNAVAILABLE = "unavailable"
+    """The database could not be reached; try later."""
+    FENCED = "fenced"
+    """Another node owns the shard now."""
+    GUARD = "guard"
+    """A constraint refused the row: the state in memory was wrong. Counted and alarmed."""
+    CODE_TAKEN = "code_taken"
+    KEY_TAKEN = "key_taken"
+    NEIGHBOUR = "neighbour"
+    """It was decided on a state that another lost entry of its calendar had changed."""
+
+
+class JournalListener(Protocol):
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """The entries are durable; called once per batch, in journal order."""
+        ...
+
+    def lost(self, entries: Sequence[Entry], loss: Loss) -> None:
+        """Nothing of these entries was written."""
+        ...
+
+
+class Journal(Protocol):
+    def append(self, entry: Entry) -> None:
+        """Joins the batch that is gathering; the fate is told to the listener.
+
+        Raises `Refused(overloaded | unavailable)` without taking the entry.
+        """
+        ...
+
+    def owns(self, shard: int) -> bool: ...
+
+
+class Loaded(msgspec.Struct):
+    """A calendar as the database has it: everything an actor starts from."""
+
+    calendar: Calendar
+    business_id: str
+    shard: int
+    recent_keys: list[int]
+
+
+class StoredOutcome(msgspec.Struct):
+    calendar_id: str
+    fingerprint: bytes
+    outcome: Outcome
+
+
+class CalendarStore(Protocol):
+    async def load(self, calendar_ids: Sequence[str]) -> dict[str, Loaded]:
+        """The calendars that exist among those asked for, in one query.
+
+        Raises `Refused(unavailable)` when the database cannot be reached.
+        """
+        ...
+
+    async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
+        """The services each of the calendars offers now."""
+        ...
+
+    async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:
+        """What was stored under an idempotency key in the last 24 hours."""
+        ...
+
+
+def key_hash(scope: str, key: str) -> int:
+    """A small stand-in for a key in memory: 63 bits, stable across processes, to fit a bigint."""
+    return int.from_bytes(blake2b(f"{scope}\0{key}".encode(), digest_size=8).digest(), "big") >> 1

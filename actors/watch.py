@@ -1,0 +1,127 @@
+"""The views of active calendars: who watches, what changed, and what time alone changes."""
+
+import asyncio
+from collections.abc import Sequence
+
+from actors.actor import Actor
+from actors.calendar.apply import EVERYTHING, apply, touched
+from actors.calendar.state import HOURLY, Service
+from actors.ports import Clock, Entry
+from actors.views import Changes, Sink, View, ViewKey
+from protocol import events as ev
+from protocol import limits
+from protocol.errors import Refused
+from protocol.ids import view_id
+
+
+class Watch:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._watched: dict[str, Actor] = {}
+        self.deltas = 0
+
+    @property
+    def views(self) -> int:
+        return sum(len(a.views or ()) for a in self._watched.values())
+
+    def open(self, actor: Actor, key: ViewKey) -> View:
+        """The view, made if nobody watches it yet. What it shows may rest on events up to the calendar's version;
+        wait for that before showing it.
+
+        Raises `Refused(service_not_offered | limit_reached)`.
+        """
+        if actor.views is None:
+            actor.views = {}
+        view = actor.views.get(key)
+        if view is None:
+            service = _terms(actor, key.service_id)
+            if service is None:
+                raise Refused("service_not_offered")
+            if len(actor.views) >= limits.views_per_calendar_max:
+                self._drop_unwatched(actor, self._loop.time())
+                if len(actor.views) >= limits.views_per_calendar_max:
+                    raise Refused("limit_reached", "too many different views of this calendar are open")
+            view = View(view_id(*key), key, service, actor.calendar, self._clock.now_us())
+            actor.views[key] = view
+            self._watched[actor.calendar.id] = actor
+        return view
+
+    def join(self, view: View, sink: Sink) -> None:
+        view.subscribers.add(sink)
+
+    def leave(self, view: View, sink: Sink) -> None:
+        view.subscribers.discard(sink)
+        if not view.subscribers:
+            view.idle_since = self._loop.time()
+
+    def apply(self, actor: Actor, events: Sequence[ev.Event], now: int) -> dict[View, Changes]:
+        """Applies events and tells what they change in each view."""
+        calendar = actor.calendar
+        spans: set[tuple[int, int]] = set()
+        for event in events:
+            spans.update(touched(calendar, event))
+            apply(calendar, event)
+        return {view: self._changes(actor, view, spans, now) for view in (actor.views or {}).values()}
+
+    def _changes(self, actor: Actor, view: View, spans: set[tuple[int, int]], now: int) -> Changes:
+        if EVERYTHING in spans:
+            return view.changes_of_everything(actor.calendar, view.service, now)
+        changes = view.changes_in(actor.calendar, spans, now)
+        if view.due is not None and view.due <= now:
+            # A calendar that is never quiet would else never tell what time has changed.
+            changes |= view.changes_by_time(actor.calendar, now)
+        return changes
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """One delta per view for all committed entries, later changes over earlier ones."""
+        merged: dict[View, Changes] = {}
+        version: dict[View, int] = {}
+        for entry in entries:
+            last = entry.first_version + len(entry.events) - 1
+            changes: dict[View, Changes] = entry.changes
+            for view, states in changes.items():
+                merged.setdefault(view, {}).update(states)
+                version[view] = last
+        for view, states in merged.items():
+            view.publish(states, version[view])
+            self.deltas += 1
+
+    def refresh(self, actor: Actor) -> None:
+        """After a reload or new terms: shows what is true now. A service no longer offered has no slots."""
+        now = self._clock.now_us()
+        for view in (actor.views or {}).values():
+            service = _terms(actor, view.key.service_id)
+            changes = (
+                view.changes_of_everything(actor.calendar, service, now)
+                if service is not None
+                else dict.fromkeys(view.starts, None)
+            )
+            if actor.pending == 0:
+                view.rebase(actor.committed)
+                view.publish(changes, actor.committed)
+
+    def tick(self, now: int) -> None:
+        """Publishes what time alone has changed, and forgets views that nobody has watched for a while."""
+        now_s = self._loop.time()
+        for actor in list(self._watched.values()):
+            self._drop_unwatched(actor, now_s)
+            if actor.stale or actor.pending:
+                # Changes by time must not carry tentative ones with them; the next tick is soon.
+                continue
+            for view in (actor.views or {}).values():
+                if view.due is not None and view.due <= now:
+                    view.publish(view.changes_by_time(actor.calendar, now), actor.committed)
+
+    def _drop_unwatched(self, actor: Actor, now_s: float) -> None:
+        views = actor.views or {}
+        for key, view in list(views.items()):
+            if not view.subscribers and view.idle_since < now_s - limits.view_linger_s:
+                del views[key]
+        if not views:
+            actor.views = None
+            self._watched.pop(actor.calendar.id, None)
+
+
+def _terms(actor: Actor, service_id: str) -> Service | None:
+    return actor.calendar.services.get(service_id) if service_id else HOURLY

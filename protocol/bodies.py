@@ -1,0 +1,464 @@
+"""Bodies of the REST contract. OpenAPI is generated from these types; unknown fields are refused.
+
+Times are RFC 3339; on input with an offset, on output in UTC with `Z`. Ids are lower-case UUIDs.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from protocol import limits
+
+UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$(?!\n)"
+# A lookahead instead of an anchored class, because `$` also matches before a last line break.
+_ONE_LINE = r"^(?![\s\S]*[\u0000-\u001f\u007f\u2028\u2029])"
+_MANY_LINES = r"^(?![\s\S]*[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f])"
+
+Uuid = Annotated[str, Meta(pattern=UUID_PATTERN, examples=["0198c0de-0000-7000-8000-000000000000"])]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=_ONE_LINE)]
+Line = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=_ONE_LINE)]
+Text = Annotated[str, Meta(max_length=limits.text_chars_max, pattern=_MANY_LINES)]
+Reason = Annotated[str, Meta(max_length=500, pattern=_MANY_LINES)]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@\u0000-\u001f]+@[^\s@\u0000-\u001f]+$(?!\n)")]
+Phone = Annotated[str, Meta(max_length=32, pattern=r"^\+?[0-9 ()./-]{3,31}$(?!\n)")]
+Moment = Annotated[datetime, Meta(tz=True)]
+ZoneName = Annotated[str, Meta(min_length=1, max_length=64)]
+ChatId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Attendees = Annotated[int, Meta(ge=1, le=limits.capacity_max)]
+Minutes = Annotated[int, Meta(ge=1, le=limits.duration_minutes_max)]
+Buffer = Annotated[int, Meta(ge=0, le=limits.buffer_minutes_max)]
+Notice = Annotated[int, Meta(ge=0, le=limits.notice_minutes_max)]
+Horizon = Annotated[int, Meta(ge=1, le=limits.horizon_days_max)]
+Capacity = Annotated[int, Meta(ge=1, le=limits.capacity_max)]
+ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)|^24:00$(?!\n)", examples=["09:00"])]
+
+BookingStatus = Literal["pending", "confirmed", "completed", "cancelled", "rejected", "expired", "no_show"]
+Role = Literal["owner", "manager", "professional", "service"]
+
+
+class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A request body."""
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """A response body."""
+
+
+class Empty(Body, kw_only=True):
+    pass
+
+
+# Access
+
+
+class Login(Body, kw_only=True):
+    """One of `email`, `username` or `phone`."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    email: Email | None = None
+    username: Name | None = None
+    phone: Phone | None = None
+
+
+class Access(Answer, kw_only=True):
+    """`expires_in` is in seconds."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+
+
+class Ticket(Answer, kw_only=True):
+    """Good once, within `expires_in` seconds, as `?ticket=` of the live endpoint."""
+
+    ticket: str
+    expires_in: int
+
+
+class ServiceTokenCreate(Body, kw_only=True):
+    name: Name
+    role: Literal["owner", "manager", "service"] = "service"
+    ttl_days: Annotated[int, Meta(ge=1, le=3650)] = 365
+
+
+class ServiceToken(Answer, kw_only=True):
+    """`token` is shown once, when it is issued."""
+
+    id: str
+    name: str
+    role: str
+    created_at: str
+    expires_at: str
+    revoked_at: str | None = None
+    token: str | None = None
+
+
+# People
+
+
+class ClientCreate(Body, kw_only=True):
+    first_name: Name
+    last_name: Line = ""
+    email: Email | None = None
+    phone_number: Phone | None = None
+    chat_id: ChatId | None = None
+
+
+class ClientPatch(Body, kw_only=True):
+    first_name: Name | UnsetType = UNSET
+    last_name: Line | UnsetType = UNSET
+    email: Email | None | UnsetType = UNSET
+    phone_number: Phone | None | UnsetType = UNSET
+
+
+class Client(Answer, kw_only=True):
+    id: str
+    first_name: str
+    last_name: str
+    email: str | None
+    phone_number: str | None
+    chat_id: int | None
+    guest: bool
+    created_at: str
+    updated_at: str
+
+
+class ProfessionalCreate(Body, kw_only=True):
+    """Without `time_zone` the business's zone holds."""
+
+    display_name: Name
+    time_zone: ZoneName | None = None
+    specialisation: Line | None = None
+    bio: Text | None = None
+    username: Name | None = None
+    phone_number: Phone | None = None
+
+
+class ProfessionalPatch(Body, kw_only=True):
+    display_name: Name | UnsetType = UNSET
+    specialisation: Line | None | UnsetType = UNSET
+    bio: Text | None | UnsetType = UNSET
+    phone_number: Phone | None | UnsetType = UNSET
+
+
+class Professional(Answer, kw_only=True):
+    id: str
+    display_name: str
+    time_zone: str
+    specialisation: str | None
+    bio: str | None
+    username: str | None
+    phone_number: str | None
+    created_at: str
+
+
+# Catalogue
+
+
+class ServiceCreate(Body, kw_only=True):
+    """`step_minutes` is the distance between starts, the duration when absent. `price_minor` is in the smallest
+    unit of `currency` (ISO 4217). `professional_ids` are those who offer it.
+    """
+
+    name: Name
+    duration_minutes: Minutes
+    description: Text | None = None
+    step_minutes: Minutes | None = None
+    buffer_before_minutes: Buffer = 0
+    buffer_after_minutes: Buffer = 0
+    notice_minutes: Notice = 0
+    horizon_days: Horizon = limits.horizon_days_default
+    capacity: Capacity = 1
+    confirmation: Literal["instant", "approval"] = "instant"
+    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | None = None
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None = None
+    professional_ids: Annotated[list[Uuid], Meta(max_length=200)] = []
+
+
+class ServicePatch(Body, kw_only=True):
+    """New terms hold for new bookings; those already made keep theirs."""
+
+    name: Name | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    duration_minutes: Minutes | UnsetType = UNSET
+    step_minutes: Minutes | UnsetType = UNSET
+    buffer_before_minutes: Buffer | UnsetType = UNSET
+    buffer_after_minutes: Buffer | UnsetType = UNSET
+    notice_minutes: Notice | UnsetType = UNSET
+    horizon_days: Horizon | UnsetType = UNSET
+    capacity: Capacity | UnsetType = UNSET
+    confirmation: Literal["instant", "approval"] | UnsetType = UNSET
+    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | None | UnsetType = UNSET
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None | UnsetType = UNSET
+
+
+class Service(Answer, kw_only=True):
+    id: str
+    name: str
+    description: str | None
+    duration_minutes: int
+    step_minutes: int
+    buffer_before_minutes: int
+    buffer_after_minutes: int
+    notice_minutes: int
+    horizon_days: int
+    capacity: int
+    confirmation: str
+    price_minor: int | None
+    currency: str | None
+    version: int
+    created_at: str
+
+
+class ServiceLink(Body, kw_only=True):
+    """The id of a service of the business that the professional shall offer."""
+
+    service_id: Uuid
+
+
+# Schedule
+
+
+class WeeklyHours(Body, kw_only=True):
+    """Open from `start` to `end` every `weekday`, 0 being Monday. `24:00` is the end of the day."""
+
+    weekday: Annotated[int, Meta(ge=0, le=6)]
+    start: ClockTime
+    end: ClockTime
+
+
+class HoursRange(Body, kw_only=True):
+    start: ClockTime
+    end: ClockTime
+
+
+class DatedOverride(Body, kw_only=True):
+    """The hours of one date instead of the weekly ones; no ranges means closed."""
+
+    date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
+    ranges: Annotated[list[HoursRange], Meta(max_length=12)] = []
+
+
+class SchedulePut(Body, kw_only=True):
+    time_zone: ZoneName
+    weekly: Annotated[list[WeeklyHours], Meta(max_length=limits.weekly_ranges_max)]
+    overrides: Annotated[list[DatedOverride], Meta(max_length=limits.overrides_max)] = []
+
+
+class ScheduleAnswer(Answer, kw_only=True):
+    professional_id: str
+    time_zone: str
+    weekly: list[WeeklyHours]
+    overrides: list[DatedOverride]
+    calendar_version: int
+
+
+class TimeOffCreate(Body, kw_only=True):
+    """`force` blocks the time although bookings stand in it; they stay."""
+
+    start: Moment
+    end: Moment
+    description: Text | None = None
+    force: bool = False
+
+
+class TimeOff(Answer, kw_only=True):
+    id: str
+    type: Literal["unavailable"] = "unavailable"
+    professional_id: str
+    start: str
+    end: str
+    description: str | None
+    forced: bool
+    calendar_version: int | None = None
+
+
+# Availability
+
+
+class SlotAnswer(Answer, kw_only=True):
+    start: str
+    end: str
+    state: Literal["open", "held", "booked", "blocked"]
+    remaining: int
+
+
+class SlotsAnswer(Answer, kw_only=True):
+    version: int
+    time_zone: str
+    slots: list[SlotAnswer]
+
+
+class GridSlot(Answer, kw_only=True, omit_defaults=True):
+    """`type` and `reason` tell why a slot is not available; the reason is for staff only."""
+
+    start: str
+    end: str
+    available: bool
+    type: Literal["appointment", "hold", "unavailable", "past", "notice", "horizon"] | None = None
+    reason: str | None = None
+
+
+class DayAnswer(Answer, kw_only=True):
+    date: str
+    professional_id: str
+    version: int
+    time_zone: str
+    slots: list[GridSlot]
+
+
+class AnySlot(Answer, kw_only=True):
+    """A start at which at least one of `professional_ids` is free."""
+
+    start: str
+    end: str
+    professional_ids: list[str]
+
+
+class AnySlotsAnswer(Answer, kw_only=True):
+    time_zone: str
+    slots: list[AnySlot]
+
+
+class DatesAnswer(Answer, kw_only=True):
+    month: str
+    dates: list[str]
+
+
+# Holds and bookings
+
+
+class HoldCreate(Body, kw_only=True):
+    professional_id: Uuid
+    service_id: Uuid
+    start: Moment
+    ttl_seconds: Annotated[int, Meta(ge=1, le=limits.hold_ttl_max_s)] | None = None
+    attendees: Attendees = 1
+    client_id: Uuid | None = None
+
+
+class Hold(Answer, kw_only=True):
+    id: str
+    professional_id: str
+    service_id: str
+    start: str
+    end: str
+    attendees: int
+    expires_at: str
+    calendar_version: int
+
+
+class GuestBody(Body, kw_only=True):
+    name: Name
+    email: Email | None = None
+    phone: Phone | None = None
+
+
+class BookingCreate(Body, kw_only=True):
+    """For a known client (`client_id`) or a `guest`. With `hold_id` the hold becomes the booking.
+
+    `if_version` is the calendar version the choice was made on; a newer one refuses with `calendar_changed`.
+    """
+
+    professional_id: Uuid
+    service_id: Uuid
+    start: Moment
+    client_id: Uuid | None = None
+    guest: GuestBody | None = None
+    attendees: Attendees = 1
+    hold_id: Uuid | None = None
+    notes: Text | None = None
+    if_version: Annotated[int, Meta(ge=0)] | None = None
+
+
+class BookingPatch(Body, kw_only=True):
+    notes: Text | None
+
+
+class ReasonBody(Body, kw_only=True):
+    reason: Reason = ""
+
+
+class RescheduleBody(Body, kw_only=True):
+    start: Moment
+
+
+class Booking(Answer, kw_only=True, omit_defaults=True):
+    """`calendar_version` comes with answers to commands; `manage_token` once, to the guest who booked."""
+
+    id: str
+    code: str
+    status: BookingStatus
+    professional_id: str
+    service_id: str
+    client_id: str | None
+    start: str
+    end: str
+    attendees: int
+    version: int
+    created_at: str
+    updated_at: str
+    notes: str | None = None
+    cancelled_by: str | None = None
+    reason: str | None = None
+    calendar_version: int | None = None
+    manage_token: str | None = None
+    professional_name: str | None = None
+
+
+class Alternative(Answer, kw_only=True):
+    start: str
+    end: str
+
+
+# The journal
+
+
+class EventAnswer(Answer, kw_only=True):
+    """`by` names who did it, as in `client:0198…`. `data` is the event itself; instants in it are microseconds UTC."""
+
+    professional_id: str
+    version: int
+    type: str
+    at: str
+    by: str
+    request_id: str
+    data: Any
+
+
+# Lists and problems
+
+
+class ProblemField(Answer, kw_only=True):
+    field: str
+    message: str
+
+
+class Problem(Answer, kw_only=True, omit_defaults=True):
+    """RFC 9457. `alternatives` and `calendar_version` come with a time that is taken."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[ProblemField] | None = None
+    alternatives: list[Alternative] | None = None
+    calendar_version: int | None = None
+    conflicts: list[str] | None = None
+    retry_at: str | None = None
+    retry_after_s: int | None = None
+
+
+class Health(Answer, kw_only=True):
+    status: str
+
+
+class Readiness(Answer, kw_only=True):
+    """`missing` names what keeps the node from serving."""
+
+    status: Literal["ready", "not_ready"]
+    missing: list[str]

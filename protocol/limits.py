@@ -1,0 +1,80 @@
+"""Every bound in one place. A name carries its unit; relations between bounds are asserted below."""
+
+from typing import Final
+
+# Requests
+body_bytes_max: Final = 64 * 1024
+header_line_bytes_max: Final = 8 * 1024
+idempotency_key_chars_max: Final = 128
+idempotency_ttl_s: Final = 24 * 3600
+request_deadline_s: Final = 10.0
+page_size_default: Final = 50
+page_size_max: Final = 200
+name_chars_max: Final = 200
+text_chars_max: Final = 2_000
+
+# Time: years a booking may lie in; outside them zone rules and arithmetic mean nothing.
+year_min: Final = 2000
+year_max: Final = 2100
+
+# Services
+duration_minutes_max: Final = 24 * 60
+buffer_minutes_max: Final = 4 * 60
+notice_minutes_max: Final = 90 * 24 * 60
+horizon_days_max: Final = 730
+horizon_days_default: Final = 90
+capacity_max: Final = 1_000
+
+# Schedules
+weekly_ranges_max: Final = 7 * 12
+overrides_max: Final = 400
+
+# Calendars
+hold_ttl_default_s: Final = 5 * 60
+hold_ttl_max_s: Final = 15 * 60
+holds_per_holder_max: Final = 3
+time_off_days_max: Final = 366
+blocks_per_calendar_max: Final = 2_000
+alternatives_max: Final = 5
+alternatives_tried_max: Final = 400
+range_days_max: Final = 62
+slots_per_answer_max: Final = 10_000
+
+# The actor runtime
+mailbox_depth_max: Final = 2_048
+activation_batch_max: Final = 256
+activation_waiting_max: Final = 20_000
+passivate_after_s: Final = 20 * 60
+answers_per_actor_max: Final = 16
+"""Ready answers (slots, availability) one calendar keeps encoded."""
+
+# The journal
+batch_events_max: Final = 512
+journal_waiting_max: Final = 8_192
+commit_timeout_s: Final = 5.0
+
+# Live
+message_bytes_max: Final = 8 * 1024
+subscriptions_per_socket_max: Final = 100
+commands_in_flight_per_socket_max: Final = 256
+login_timeout_s: Final = 10.0
+socket_behind_bytes: Final = 64 * 1024
+socket_cut_bytes: Final = 1024 * 1024
+socket_cut_s: Final = 10.0
+heartbeat_s: Final = 25.0
+ring_frames_max: Final = 256
+ring_bytes_max: Final = 128 * 1024
+views_per_calendar_max: Final = 200
+view_linger_s: Final = 60.0
+"""How long a view nobody watches keeps its ring, so that reconnecting viewers need no snapshot."""
+sockets_max: Final = 50_000
+ticket_ttl_s: Final = 30
+tickets_waiting_max: Final = 10_000
+
+assert hold_ttl_default_s <= hold_ttl_max_s
+assert page_size_default <= page_size_max
+assert batch_events_max <= mailbox_depth_max <= journal_waiting_max, "one actor must not fill the journal"
+assert socket_behind_bytes < socket_cut_bytes
+assert message_bytes_max <= body_bytes_max
+assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
+assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"

@@ -1,0 +1,123 @@
+"""Calendars as Postgres has them: the store behind `actors.ports.CalendarStore`."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from actors.calendar.apply import restore
+from actors.calendar.hours import default_schedule, hours_of
+from actors.calendar.state import Block, Calendar, Reservation, Service, Status
+from actors.ports import Loaded, Outcome, StoredOutcome, key_hash
+from protocol.errors import Refused
+from protocol.events import Schedule
+from protocol.times import DAY, MINUTE
+from storage.postgres import Database
+
+_Row = tuple[str, Status, str, int, int, int, int, int, int, str, int, str | None, int]
+_decode_rows = msgspec.json.Decoder(list[_Row]).decode
+_decode_blocks = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
+_decode_schedule = msgspec.json.Decoder(Schedule).decode
+_decode_outcome = msgspec.json.Decoder(Outcome).decode
+
+_SHARED_MAX = 50_000
+
+
+class PostgresCalendars:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Calendars that offer the same services share one mapping, and equal lengths one integer.
+        self._offers: dict[tuple[Service, ...], Mapping[str, Service]] = {}
+        self._lengths: dict[int, int] = {}
+
+    async def load(self, calendar_ids: Sequence[str]) -> dict[str, Loaded]:
+        rows = await self._database.fetch("load_calendars", list(calendar_ids))
+        terms = await self._terms({s for row in rows for s in row["service_ids"] or ()})
+        return {row["id"]: self._calendar(row, terms) for row in rows}
+
+    async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
+        rows = await self._database.fetch("services_of_calendars", list(calendar_ids))
+        terms = await self._terms({s for row in rows for s in row["service_ids"]})
+        return {row["calendar_id"]: self._offer(row["service_ids"], terms) for row in rows}
+
+    async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:
+        row = await self._database.row("find_outcome", scope, key)
+        if row is None:
+            return None
+        if row["outcome"] is None:
+            raise Refused("idempotency_mismatch")
+        return StoredOutcome(row["calendar_id"], row["fingerprint"], _decode_outcome(row["outcome"]))
+
+    async def _terms(self, service_ids: set[str]) -> dict[str, Service]:
+        if not service_ids:
+            return {}
+        rows = await self._database.fetch("service_terms", list(service_ids))
+        return {row["id"]: terms_of(row) for row in rows}
+
+    def _offer(self, service_ids: Sequence[str] | None, terms: dict[str, Service]) -> Mapping[str, Service]:
+        offered = tuple(terms[s] for s in service_ids or () if s in terms)
+        if len(self._offers) > _SHARED_MAX:
+            self._offers.clear()
+        shared = self._offers.get(offered)
+        if shared is None:
+            shared = self._offers[offered] = MappingProxyType({s.id: s for s in offered})
+        return shared
+
+    def _calendar(self, row: Any, terms: dict[str, Service]) -> Loaded:
+        schedule = (
+            _decode_schedule(row["schedule"]) if row["schedule"] else default_schedule(row["time_zone"])
+        )
+        calendar = Calendar(
+            row["id"], row["version"], hours_of(schedule), [], {}, services=self._offer(row["service_ids"], terms)
+        )
+        for r in _decode_rows(row["reservations"]) if row["reservations"] else ():
+            self._restore(calendar, r)
+        if row["blocks"]:
+            calendar.blocks = [Block(*b) for b in _decode_blocks(row["blocks"])]
+        keys = [key_hash(*k.split("\n", 1)) for k in row["recent_keys"] or ()]
+        return Loaded(calendar, row["business_id"], row["shard"], keys)
+
+    def _restore(self, calendar: Calendar, row: _Row) -> None:
+        (id_, status, service_id, start, end, blocked_from, blocked_to, places, version, session, capacity,
+         holder, expires_at) = row  # fmt: skip
+        service = calendar.services.get(service_id)
+        shared = self._shared
+        restore(
+            calendar,
+            Reservation(
+                start,
+                shared(end - start),
+                shared(start - blocked_from),
+                shared(blocked_to - end),
+                id_,
+                status,
+                service.id if service else service_id,
+                places,
+                version,
+                session if capacity > 1 else None,
+                holder,
+                expires_at,
+            ),
+            capacity,
+            status,
+        )
+
+    def _shared(self, length: int) -> int:
+        return self._lengths.setdefault(length, length)
+
+
+def terms_of(row: Any) -> Service:
+    """The terms in a row of `services`, lengths in microseconds."""
+    return Service(
+        row["id"],
+        row["business_id"],
+        row["duration_minutes"] * MINUTE,
+        row["step_minutes"] * MINUTE,
+        row["buffer_before_minutes"] * MINUTE,
+        row["buffer_after_minutes"] * MINUTE,
+        row["notice_minutes"] * MINUTE,
+        row["horizon_days"] * DAY,
+        row["capacity"],
+        row["confirmation"] == "approval",
+    )

@@ -1,0 +1,121 @@
+"""Connections. Every acquire, connect and query has a timeout, and a lost database is one kind of error."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, Final
+
+import asyncpg
+
+from protocol import limits
+from protocol.errors import Refused
+from storage.meter import Meter
+from storage.queries import sql
+
+CONNECT_TIMEOUT_S: Final = 5.0
+ACQUIRE_TIMEOUT_S: Final = 3.0
+QUERY_TIMEOUT_S: Final = 10.0
+
+_LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncio.IncompleteReadError)
+_LOST_CLASSES: Final = ("08", "25", "40", "53", "57")
+"""SQLSTATE classes: connection, read-only after a failover, rolled back, out of resources, operator intervention."""
+
+
+def is_lost_connection(error: asyncpg.PostgresError) -> bool:
+    """Whether an error says that this database cannot be used now, rather than that a statement was wrong."""
+    return isinstance(error, asyncpg.PostgresConnectionError) or (error.sqlstate or "08")[:2] in _LOST_CLASSES
+
+
+async def connect_writer(dsn: str, name: str) -> "asyncpg.Connection[Any]":
+    """A connection of its own for a journal writer."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=limits.commit_timeout_s,
+        server_settings={"application_name": f"slotcast {name}", "idle_in_transaction_session_timeout": "10000"},
+    )
+
+
+class Database:
+    """A pool for everything but the journal's batches. A database that cannot be reached raises
+    `Refused(unavailable)`; other errors of Postgres pass through.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", meter: Meter) -> None:
+        self._pool = pool
+        self._meter = meter
+
+    @classmethod
+    async def open(cls, dsn: str, size: int, meter: Meter) -> "Database":
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=QUERY_TIMEOUT_S,
+            server_settings={"application_name": "slotcast"},
+        )
+        return cls(pool, meter)
+
+    @property
+    def in_use(self) -> int:
+        return self._pool.get_size() - self._pool.get_idle_size()
+
+    async def fetch(self, query: str, *args: object) -> "list[asyncpg.Record]":
+        """All rows of the named query."""
+        async with self._connection() as connection:
+            return await connection.fetch(sql(query), *args)
+
+    async def row(self, query: str, *args: object) -> "asyncpg.Record | None":
+        """The first row of the named query."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(sql(query), *args)
+
+    async def value(self, query: str, *args: object) -> Any:
+        """The first column of the first row of the named query."""
+        async with self._connection() as connection:
+            return await connection.fetchval(sql(query), *args)
+
+    @asynccontextmanager
+    async def transaction(self) -> "AsyncIterator[Transaction]":
+        """Commits on leaving, rolls back on an exception."""
+        async with self._connection() as connection, connection.transaction():
+            yield Transaction(connection)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), 3)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        started = perf_counter()
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                yield connection
+        except _LOST as error:
+            raise Refused("unavailable") from error
+        except asyncpg.PostgresError as error:
+            if is_lost_connection(error):
+                raise Refused("unavailable") from error
+            raise
+        finally:
+            self._meter.query(perf_counter() - started)
+
+
+class Transaction:
+    """Named queries inside one transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *args: object) -> "Sequence[asyncpg.Record]":
+        return await self._connection.fetch(sql(query), *args)
+
+    async def row(self, query: str, *args: object) -> "asyncpg.Record | None":
+        return await self._connection.fetchrow(sql(query), *args)
+
+    async def value(self, query: str, *args: object) -> Any:
+        return await self._connection.fetchval(sql(query), *args)
