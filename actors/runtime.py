@@ -150,9 +150,7 @@ class Runtime:
             _remember_in_flight(actor, work, work.key)
         elif actor.pending:
             # It may rest on events that are not durable yet; it is told when they are, or decided again.
-            actor.park(
-                Parked(outcome.version, lambda: self._answer(work, outcome), lambda: self._run(work))
-            )
+            actor.park(Parked(outcome.version, lambda: self._answer(work, outcome), lambda: self._run(work)))
         else:
             self._answer(work, outcome)
 
@@ -244,7 +242,8 @@ class Runtime:
             # Viewers wait for the true state even if nobody asks for it.
             if actor.views:
                 self._enqueue(
-                    actor.calendar.id, Waiter(_nothing, lambda _: None, self._loop.time() + limits.request_deadline_s)
+                    actor.calendar.id,
+                    Waiter(_nothing, lambda _: None, self._loop.time() + limits.request_deadline_s),
                 )
         self.activation.pump()
 
@@ -324,6 +323,13 @@ class Runtime:
                     actor.calendar.services = services
                     actor.answers = None
                     self.watch.refresh(actor)
+
+    def forget_services(self, calendar_ids: Sequence[str]) -> None:
+        """For when changed terms could not be read: the calendars are loaded anew before they answer again."""
+        for calendar_id in calendar_ids:
+            actor = self.actors.get(calendar_id)
+            if actor is not None:
+                actor.stale = True
 
     # Reading
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from actors.calendar.slots import next_change_by_time, slots_between, starts_between, judge
+from actors.calendar.slots import judge, next_change_by_time, slots_between, starts_between
 from actors.calendar.state import Calendar, Service
 from protocol import limits
 from protocol.frames import Frame
@@ -124,7 +124,8 @@ class View:
                     changes=[_slot_view(s, duration, state) for s, state in sorted(real.items()) if state],
                     removed=[format_us(s) for s, state in sorted(real.items()) if state is None],
                 )
-            )
+            ),
+            version,
         )
         self.sent_version = version
         self._snapshot = None
@@ -170,7 +171,7 @@ class View:
                     slots=[_slot_view(s, duration, state) for s, state in sorted(self.published.items())],
                 )
             )
-            self._snapshot = (self.version, Frame(payload))
+            self._snapshot = (self.version, Frame(payload, self.version))
         return self._snapshot[1]
 
 

@@ -10,8 +10,8 @@ from actors.ports import Clock, Entry
 from actors.views import Changes, Sink, View, ViewKey
 from protocol import events as ev
 from protocol import limits
+from protocol.derived_ids import view_id
 from protocol.errors import Refused
-from protocol.ids import view_id
 
 
 class Watch:
@@ -45,6 +45,8 @@ class Watch:
             view = View(view_id(*key), key, service, actor.calendar, self._clock.now_us())
             actor.views[key] = view
             self._watched[actor.calendar.id] = actor
+        # Whoever asked needs a moment to join.
+        view.idle_since = self._loop.time()
         return view
 
     def join(self, view: View, sink: Sink) -> None:

@@ -16,16 +16,20 @@ def text_frame(payload: bytes) -> bytes:
 class Frame:
     """A message for many: shared by all who watch a view, in whatever way they are connected."""
 
-    __slots__ = ("_sse", "payload", "ws")
+    __slots__ = ("_sse", "_version", "payload", "ws")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, version: int | None = None) -> None:
         self.payload = payload
+        self._version = version
         self.ws = text_frame(payload)
         self._sse: bytes | None = None
 
     @property
     def sse(self) -> bytes:
-        """`data:` and the JSON, which has no line breaks (WHATWG HTML, section 9.2)."""
+        """`data:` and the JSON, which has no line breaks; `id:` is the version, which browsers send back as
+        `Last-Event-ID` (WHATWG HTML, section 9.2).
+        """
         if self._sse is None:
-            self._sse = b"data: " + self.payload + b"\n\n"
+            id_line = b"" if self._version is None else b"id: %d\n" % self._version
+            self._sse = id_line + b"data: " + self.payload + b"\n\n"
         return self._sse

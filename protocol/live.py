@@ -91,9 +91,7 @@ class Ping(ClientMessage, kw_only=True, tag="ping"):
     pass
 
 
-AnyClientMessage = (
-    Auth | Subscribe | Unsubscribe | Hold | Release | Book | Confirm | Cancel | Reschedule | Ping
-)
+AnyClientMessage = Auth | Subscribe | Unsubscribe | Hold | Release | Book | Confirm | Cancel | Reschedule | Ping
 LiveCommand = Hold | Release | Book | Confirm | Cancel | Reschedule
 
 decode_client = msgspec.json.Decoder(AnyClientMessage).decode

@@ -109,9 +109,7 @@ class Batch:
         if isinstance(event, ev.Booked):
             self._book(entry, event)
         elif isinstance(event, ev.HoldPlaced):
-            self._made[event.id] = self._row(
-                entry, event, "held", None, holder=event.holder, expires=event.expires_at
-            )
+            self._made[event.id] = self._row(entry, event, "held", None, holder=event.holder, expires=event.expires_at)
         elif isinstance(event, ev.HoldReleased | ev.HoldExpired):
             if self._made.pop(event.id, None) is None:
                 self._ended.append(event.id)

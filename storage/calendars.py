@@ -65,11 +65,14 @@ class PostgresCalendars:
         return shared
 
     def _calendar(self, row: Any, terms: dict[str, Service]) -> Loaded:
-        schedule = (
-            _decode_schedule(row["schedule"]) if row["schedule"] else default_schedule(row["time_zone"])
-        )
+        schedule = _decode_schedule(row["schedule"]) if row["schedule"] else default_schedule(row["time_zone"])
         calendar = Calendar(
-            row["id"], row["version"], hours_of(schedule), [], {}, services=self._offer(row["service_ids"], terms)
+            row["id"],
+            row["version"],
+            hours_of(schedule),
+            [],
+            {},
+            services=self._offer(row["service_ids"], terms),
         )
         for r in _decode_rows(row["reservations"]) if row["reservations"] else ():
             self._restore(calendar, r)

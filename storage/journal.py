@@ -222,9 +222,7 @@ class Writer:
     async def _drop_fenced_shards(self, entries: Sequence[Entry]) -> None:
         assert self._connection is not None
         try:
-            rows = await self._connection.fetch(
-                sql("shards_now"), list(self.fences), timeout=limits.commit_timeout_s
-            )
+            rows = await self._connection.fetch(sql("shards_now"), list(self.fences), timeout=limits.commit_timeout_s)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await self._recover(entries)
             return
@@ -282,7 +280,10 @@ class Writer:
         for entry in entries:
             expected[entry.shard] += len(entry.events)
         rows = await self._connection.fetch(
-            sql("retake_shards"), list(before), [f.epoch for f in before.values()], timeout=limits.commit_timeout_s
+            sql("retake_shards"),
+            list(before),
+            [f.epoch for f in before.values()],
+            timeout=limits.commit_timeout_s,
         )
         now = {r["id"]: Fence(r["epoch"], r["seq"]) for r in rows}
         written = False

@@ -33,7 +33,10 @@ async def connect_writer(dsn: str, name: str) -> "asyncpg.Connection[Any]":
         dsn,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=limits.commit_timeout_s,
-        server_settings={"application_name": f"slotcast {name}", "idle_in_transaction_session_timeout": "10000"},
+        server_settings={
+            "application_name": f"slotcast {name}",
+            "idle_in_transaction_session_timeout": "10000",
+        },
     )
 
 
@@ -100,6 +103,8 @@ class Database:
         except asyncpg.PostgresError as error:
             if is_lost_connection(error):
                 raise Refused("unavailable") from error
+            if isinstance(error, asyncpg.UniqueViolationError):
+                raise Refused("conflict", f"it exists already ({error.constraint_name})") from error
             raise
         finally:
             self._meter.query(perf_counter() - started)

@@ -49,7 +49,18 @@ EVERYTHING: Final = (-(1 << 62), 1 << 62)
 
 def _hold_placed(calendar: Calendar, e: ev.HoldPlaced) -> None:
     held = Reservation(
-        e.start, e.duration, e.before, e.after, e.id, "held", e.service_id, e.places, 1, e.session, e.holder, e.expires_at
+        e.start,
+        e.duration,
+        e.before,
+        e.after,
+        e.id,
+        "held",
+        e.service_id,
+        e.places,
+        1,
+        e.session,
+        e.holder,
+        e.expires_at,
     )
     _claim(calendar, held, e.capacity)
 
@@ -64,9 +75,7 @@ def _booked(calendar: Calendar, e: ev.Booked) -> None:
         r.version += 1
         calendar.holds -= 1
         return
-    booked = Reservation(
-        e.start, e.duration, e.before, e.after, e.id, e.status, e.service_id, e.places, 1, e.session
-    )
+    booked = Reservation(e.start, e.duration, e.before, e.after, e.id, e.status, e.service_id, e.places, 1, e.session)
     _claim(calendar, booked, e.capacity)
 
 

@@ -18,8 +18,8 @@ from actors.calendar.state import (
 )
 from protocol import events as ev
 from protocol import limits
-from protocol.ids import session_id
-from protocol.times import DAY, SECOND, format_us
+from protocol.derived_ids import session_id
+from protocol.times import SECOND, format_us
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -122,9 +122,7 @@ def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, 
     """The hold has the time already: hours and notice were judged when it was placed."""
     held = calendar.reservations.get(hold_id)
     if held is None or held.status != "held" or held.expires_at <= now:
-        return Refusal(
-            "hold_gone", alternatives=tuple(nearest_open(calendar, service, c.start, now, c.places))
-        )
+        return Refusal("hold_gone", alternatives=tuple(nearest_open(calendar, service, c.start, now, c.places)))
     if (held.start, held.service_id, held.places) != (c.start, service.id, c.places):
         return Refusal("validation_failed", "the hold is for another start, service or number of attendees")
     return [
@@ -214,11 +212,7 @@ def _change_schedule(calendar: Calendar, c: cmd.ChangeSchedule, now: int) -> Dec
 def _sweep(calendar: Calendar, c: cmd.Sweep, now: int) -> Decision:
     if not calendar.holds:
         return []
-    return [
-        ev.HoldExpired(r.id)
-        for r in calendar.reservations.values()
-        if r.status == "held" and r.expires_at <= now
-    ]
+    return [ev.HoldExpired(r.id) for r in calendar.reservations.values() if r.status == "held" and r.expires_at <= now]
 
 
 def _booking(calendar: Calendar, booking_id: str, if_version: int | None) -> Reservation | Refusal:
@@ -252,17 +246,12 @@ def _refuse_start(
     return _taken(calendar, service, start, places, now, verdict)
 
 
-def _taken(
-    calendar: Calendar, service: Service, start: int, places: int, now: int, verdict: Verdict
-) -> Refusal:
+def _taken(calendar: Calendar, service: Service, start: int, places: int, now: int, verdict: Verdict) -> Refusal:
     retry_at = 0
     if verdict.state == "held":
         claims = claims_between(calendar, start - service.before, start + service.duration + service.after)
         ends = [
-            r.expires_at
-            for k in claims
-            for r in (k.members if isinstance(k, Session) else (k,))
-            if r.status == "held"
+            r.expires_at for k in claims for r in (k.members if isinstance(k, Session) else (k,)) if r.status == "held"
         ]
         retry_at = max(ends, default=0)
     detail = f"{format_us(start)} is {verdict.state}" if verdict.state != "open" else "not enough places left"
@@ -304,10 +293,7 @@ def _capacity_of(calendar: Calendar, r: Reservation) -> int:
 
 
 def _holds_of(calendar: Calendar, holder: str, now: int) -> int:
-    return sum(
-        r.status == "held" and r.holder == holder and r.expires_at > now
-        for r in calendar.reservations.values()
-    )
+    return sum(r.status == "held" and r.holder == holder and r.expires_at > now for r in calendar.reservations.values())
 
 
 _STATUS_EVENT: Final[dict[type[cmd.Command], Callable[[Any], ev.Event]]] = {

@@ -80,9 +80,7 @@ def judge(
 
 def is_session_of(session: Session, service: Service, start: int) -> bool:
     """Whether booking `service` at `start` would take places in that session."""
-    return (
-        session.start == start and session.service_id == service.id and session.duration == service.duration
-    )
+    return session.start == start and session.service_id == service.id and session.duration == service.duration
 
 
 def _has_ended(reservation: Reservation, now: int) -> bool:
@@ -134,9 +132,7 @@ def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int
     return found
 
 
-def nearest_open(
-    calendar: Calendar, service: Service, around: int, now: int, places: int = 1
-) -> list[tuple[int, int]]:
+def nearest_open(calendar: Calendar, service: Service, around: int, now: int, places: int = 1) -> list[tuple[int, int]]:
     """The open slots nearest to an instant, as `(start, end)` in order of time.
 
     At most `alternatives_max`, from at most `alternatives_tried_max` candidates within a week each way.

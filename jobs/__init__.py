@@ -1,0 +1,1 @@
+"""Timed work and, later, followers of the journal."""

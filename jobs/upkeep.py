@@ -1,0 +1,48 @@
+"""Timed upkeep of the database: keys that are a day old, and holds of calendars nobody has asked for."""
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from actors.runtime import Runtime
+from protocol.errors import Refused
+
+log = logging.getLogger("slotcast.upkeep")
+
+_EVERY_S: Final = 30.0
+_KEYS_AT_ONCE_MAX: Final = 5_000
+_CALENDARS_AT_ONCE_MAX: Final = 200
+
+
+class Queries(Protocol):
+    async def fetch(self, query: str, *args: object) -> list[dict[str, str]]: ...
+
+
+class Upkeep:
+    def __init__(self, database: Queries, runtime: Runtime) -> None:
+        self._database = database
+        self._runtime = runtime
+
+    async def run(self) -> None:
+        """Works every half minute until cancelled; a database that is away is met again next time."""
+        while True:
+            try:
+                await self.once()
+            except Refused as refused:
+                log.warning("upkeep put off: %s", refused.code)
+            except Exception:
+                log.exception("upkeep failed")
+            await asyncio.sleep(_EVERY_S)
+
+    async def once(self) -> None:
+        while len(await self._database.fetch("forget_old_keys", _KEYS_AT_ONCE_MAX)) == _KEYS_AT_ONCE_MAX:
+            pass
+        loop = asyncio.get_running_loop()
+        for row in await self._database.fetch("calendars_with_ended_holds", _CALENDARS_AT_ONCE_MAX):
+            # Loading it sets its timers; the sweep that follows is an ordinary event.
+            try:
+                await self._runtime.activate(row["calendar_id"], row["business_id"], loop.time() + _EVERY_S)
+            except Refused as refused:
+                log.warning("cannot end holds of calendar %s: %s", row["calendar_id"], refused.code)
+                continue
+            self._runtime.timers.sweep(row["calendar_id"])

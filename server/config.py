@@ -1,0 +1,154 @@
+"""Settings: a TOML file, then the environment over it; validated once, at start.
+
+Every setting `name` is `SLOTCAST_NAME` in the environment and `name` in the file. `DATABASE_URL` and `REDIS_URL`
+are read without prefix too, because platforms provide them so.
+"""
+
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+PREFIX: Final = "SLOTCAST_"
+_UNPREFIXED: Final = ("database_url", "redis_url")
+_SECRET: Final = frozenset({"jwt_secret"})
+_URLS: Final = frozenset({"database_url", "redis_url"})
+_SECRET_CHARS_MIN: Final = 32
+
+
+class ConfigError(Exception):
+    """Says which setting is wrong and how to set it."""
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Defaults suit one node on one machine."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    data_dir: str = ".slotcast"
+    database_url: str = ""
+    redis_url: str = ""
+    jwt_secret: str = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    access_log: bool = True
+    shard_count: Annotated[int, Meta(ge=1, le=4096)] = 64
+    journal_writers: Annotated[int, Meta(ge=1, le=16)] = 2
+    pool_size: Annotated[int, Meta(ge=2, le=200)] = 10
+    drain_timeout_s: Annotated[float, Meta(ge=0, le=300)] = 10.0
+    migrate_on_start: bool = True
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the node runs its own Postgres in `data_dir`."""
+        return not self.database_url
+
+
+DESCRIPTIONS: Final[dict[str, str]] = {
+    "host": "address to listen on",
+    "port": "port to listen on; 0 lets the system choose",
+    "data_dir": "where the embedded Postgres and the generated secret live",
+    "database_url": "Postgres to use; without it, an embedded one in `data_dir`",
+    "redis_url": "reserved for running several nodes; a single node needs none",
+    "jwt_secret": "signs tokens, at least 32 characters; generated and kept in `data_dir` with an embedded Postgres",
+    "log_level": "debug, info, warning or error",
+    "log_format": "json, console, or auto: console on a terminal",
+    "access_log": "one line per request",
+    "shard_count": "shards of a new database; an existing one keeps its number",
+    "journal_writers": "connections that commit batches side by side",
+    "pool_size": "connections for everything but batches",
+    "drain_timeout_s": "longest time from SIGTERM to the end",
+    "migrate_on_start": "apply missing migrations when the server starts",
+}
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads and checks all settings. Raises `ConfigError` naming the first that is wrong."""
+    environ = os.environ if environ is None else environ
+    path = path or environ.get(PREFIX + "CONFIG")
+    values: dict[str, Any] = _from_file(path) if path else {}
+    names = set(Settings.__struct_fields__)
+    for name in names:
+        text = environ.get(PREFIX + name.upper())
+        if text is None and name in _UNPREFIXED:
+            text = environ.get(name.upper())
+        if text is not None:
+            values[name] = text
+    unknown = [
+        k for k in environ
+        if k.startswith(PREFIX) and k.removeprefix(PREFIX).lower() not in names and not _is_ours(k)
+    ]  # fmt: skip
+    if unknown:
+        raise ConfigError(f"unknown setting {sorted(unknown)[0]}; see the settings table in README.md")
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        field = re.search(r"\$\.(\w+)", str(error))
+        name = f"{PREFIX}{field[1].upper()}: " if field else ""
+        raise ConfigError(f"{name}{str(error).split(' - at')[0]}") from None
+    return _with_secret(settings)
+
+
+def _is_ours(variable: str) -> bool:
+    return variable == PREFIX + "CONFIG" or variable.startswith((PREFIX + "TEST_", PREFIX + "BENCH_"))
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _with_secret(settings: Settings) -> Settings:
+    if settings.jwt_secret:
+        if len(settings.jwt_secret) < _SECRET_CHARS_MIN:
+            raise ConfigError(f"SLOTCAST_JWT_SECRET is shorter than {_SECRET_CHARS_MIN} characters")
+        return settings
+    if not settings.embedded:
+        raise ConfigError(
+            "SLOTCAST_JWT_SECRET is not set. With a database of your own the secret is yours to keep, the same on "
+            'every node: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    return msgspec.structs.replace(settings, jwt_secret=_kept_secret(Path(settings.data_dir)))
+
+
+def _kept_secret(data_dir: Path) -> str:
+    path = data_dir / "jwt-secret"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # O_EXCL: of two processes starting together one makes the file, the other reads it.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        secret = path.read_text().strip()
+        if len(secret) < _SECRET_CHARS_MIN:
+            raise ConfigError(f"{path} holds no usable secret; remove it to have a new one made") from None
+        return secret
+    except OSError as error:
+        raise ConfigError(f"SLOTCAST_DATA_DIR: cannot write to {data_dir}: {error.strerror}") from None
+    secret = secrets.token_urlsafe(48)
+    with os.fdopen(fd, "w") as file:
+        file.write(secret + "\n")
+    return secret
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The settings as they may be printed."""
+    shown: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        value = getattr(settings, name)
+        if name in _SECRET and value:
+            value = "***"
+        elif name in _URLS:
+            value = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", value)
+            value = re.sub(r"(password=)[^&\s]*", r"\1***", value)
+        shown[name] = value
+    return shown

@@ -1,0 +1,296 @@
+"""The desk: takes requests of REST and live in their common types, authorises them, asks the calendar and answers.
+
+An answer is made from the request, the row as far as it does not change, and the calendar's `Outcome`; so the same
+key, which stores the outcome, gives the same answer again.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from actors.calendar import commands as cmd
+from actors.calendar.decide import Refusal
+from actors.calendar.hours import check_schedule
+from actors.ports import NO_DETAILS, Caller, Details, Guest, IdempotencyKey, Outcome, Work
+from actors.runtime import Runtime
+from protocol import bodies, limits
+from protocol import events as ev
+from protocol.errors import Refused, invalid
+from protocol.ids import booking_code, new_id
+from protocol.times import DAY, SECOND, bounded_us, format_us
+from server import permissions
+from server.auth import Auth
+from server.edge import is_uuid
+from server.principal import Principal
+from storage import bookings, people
+from storage.postgres import Database
+
+_CLIENTS_KNOWN_MAX: Final = 200_000
+_STALE_TRIES_MAX: Final = 3
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who asks, under which request id and key."""
+
+    principal: Principal
+    request_id: str
+    key: IdempotencyKey | None = None
+
+
+class Desk:
+    def __init__(self, runtime: Runtime, database: Database, auth: Auth) -> None:
+        self._runtime = runtime
+        self._database = database
+        self._auth = auth
+        self._loop = asyncio.get_running_loop()
+        # Clients are never moved between businesses, so what was seen once stays true.
+        self._clients_known: set[tuple[str, str]] = set()
+
+    async def _ask(
+        self, asker: Asker, calendar_id: str, command: cmd.Command, details: Details = NO_DETAILS
+    ) -> Outcome:
+        """The outcome of a command that was carried out. Raises `Refused` for one that was not."""
+        principal = asker.principal
+        outcome = await self._runtime.ask(
+            Work(
+                calendar_id,
+                command,
+                Caller(principal.business_id, principal.label, asker.request_id),
+                self._loop.create_future(),
+                self._loop.time() + limits.request_deadline_s,
+                asker.key,
+                details,
+            )
+        )
+        if outcome.refusal is not None:
+            raise refused_by_calendar(outcome.refusal, outcome.version)
+        return outcome
+
+    # Holds
+
+    async def hold(self, asker: Asker, body: bodies.HoldCreate) -> bodies.Hold:
+        principal = asker.principal
+        permissions.may_touch_calendar(principal, "bookings.make", body.professional_id)
+        client_id = await self._client_of(principal, body.client_id, required=False)
+        command = cmd.Hold(
+            new_id(),
+            body.service_id,
+            bounded_us("start", body.start),
+            client_id or principal.subject,
+            (body.ttl_seconds or limits.hold_ttl_default_s) * SECOND,
+            body.attendees,
+            client_id,
+        )
+        outcome = await self._ask(asker, body.professional_id, command)
+        held = outcome.event
+        assert isinstance(held, ev.HoldPlaced)
+        return bodies.Hold(
+            id=held.id,
+            professional_id=body.professional_id,
+            service_id=held.service_id,
+            start=format_us(held.start),
+            end=format_us(held.start + held.duration),
+            attendees=held.places,
+            expires_at=format_us(held.expires_at),
+            calendar_version=outcome.version,
+        )
+
+    async def release(self, asker: Asker, hold_id: str) -> None:
+        """Whoever knows a hold's id may release it within the business; ids of holds are told only to holders."""
+        row = await bookings.find_hold(self._database, hold_id)
+        if row is None or row.business_id != asker.principal.business_id:
+            raise Refused("not_found", "there is no such hold")
+        permissions.may_touch_calendar(asker.principal, "bookings.make", row.calendar_id)
+        if asker.principal.role == "client" and row.client_id != asker.principal.client_id:
+            raise Refused("not_found", "there is no such hold")
+        await self._ask(asker, row.calendar_id, cmd.Release(hold_id))
+
+    # Bookings
+
+    async def book(self, asker: Asker, body: bodies.BookingCreate) -> bodies.Booking:
+        principal = asker.principal
+        permissions.may_touch_calendar(principal, "bookings.make", body.professional_id)
+        if (body.client_id is not None) + (body.guest is not None) > 1:
+            raise invalid("guest", "name a client or a guest, not both")
+        booking_id = new_id()
+        if body.guest is not None:
+            client_id: str | None = new_id()
+            token = self._auth.manage_token(body.hold_id or booking_id)
+            guest = Guest(body.guest.name, body.guest.email, body.guest.phone)
+            details = Details(body.notes, guest, self._auth.manage_hash(token))
+        else:
+            client_id = await self._client_of(principal, body.client_id, required=True)
+            details = Details(body.notes) if body.notes is not None else NO_DETAILS
+        command = cmd.Book(
+            booking_id,
+            booking_code(),
+            body.service_id,
+            bounded_us("start", body.start),
+            body.attendees,
+            client_id,
+            body.hold_id,
+            body.if_version,
+        )
+        outcome = await self._ask(asker, body.professional_id, command, details)
+        event = outcome.event
+        assert isinstance(event, ev.Booked)
+        at = format_us(outcome.at)
+        return bodies.Booking(
+            id=event.id,
+            code=event.code,
+            status=event.status,
+            professional_id=body.professional_id,
+            service_id=event.service_id,
+            client_id=event.client_id,
+            start=format_us(event.start),
+            end=format_us(event.start + event.duration),
+            attendees=event.places,
+            version=outcome.booking_version,
+            created_at=at,
+            updated_at=at,
+            notes=body.notes,
+            calendar_version=outcome.version,
+            manage_token=self._auth.manage_token(event.id) if body.guest is not None else None,
+        )
+
+    async def find(
+        self, principal: Principal | None, id_or_code: str, permission: str, manage_token: str | None = None
+    ) -> bookings.BookingRow:
+        """A booking the caller may see. `principal` may be absent for a guest with a manage token."""
+        row = await (
+            bookings.find(self._database, id=id_or_code.lower())
+            if is_uuid(id_or_code.lower())
+            else bookings.find(self._database, code=id_or_code.upper())
+        )
+        if row is None:
+            raise Refused("not_found", "there is no such booking")
+        shown = manage_token is not None and self._auth.manage_hash(manage_token) == row.manage_hash
+        if principal is None or principal.role == "public":
+            if not shown:
+                raise Refused("not_found", "there is no such booking")
+            return row
+        if principal.business_id != row.business_id:
+            raise Refused("not_found", "there is no such booking")
+        permissions.may_touch_booking(
+            principal, permission, row.body.professional_id, row.body.client_id, holds_token=shown
+        )
+        return row
+
+    async def change(self, asker: Asker, row: bookings.BookingRow, command: cmd.Command) -> bodies.Booking:
+        """Asks for a change of a booking that `find` has returned; the booking as it is then."""
+        outcome = await self._ask(asker, row.body.professional_id, command)
+        if outcome.booking_version != row.body.version + 1:
+            # Somebody else changed it in between; what does not come from the outcome must be as new.
+            fresh = await bookings.find(self._database, id=row.body.id)
+            row = fresh or row
+        return _changed(row.body, outcome)
+
+    async def amend(
+        self, asker: Asker, row: bookings.BookingRow, notes: str | None, if_version: int | None
+    ) -> bodies.Booking:
+        outcome = await self._ask(asker, row.body.professional_id, cmd.Amend(row.body.id, if_version), Details(notes))
+        return msgspec.structs.replace(_changed(row.body, outcome), notes=notes)
+
+    # Working hours
+
+    async def change_schedule(self, asker: Asker, calendar_id: str, schedule: ev.Schedule) -> int:
+        """The calendar's version with the new hours. Bookings outside them stay."""
+        check_schedule(schedule)
+        return (await self._ask(asker, calendar_id, cmd.ChangeSchedule(schedule))).version
+
+    async def block_time(self, asker: Asker, calendar_id: str, body: bodies.TimeOffCreate) -> bodies.TimeOff:
+        start, end = bounded_us("start", body.start), bounded_us("end", body.end)
+        if end <= start:
+            raise invalid("end", "must be after start")
+        if end - start > limits.time_off_days_max * DAY:
+            raise invalid("end", f"at most {limits.time_off_days_max} days after start")
+        command = cmd.BlockTime(new_id(), start, end, body.force)
+        outcome = await self._ask(asker, calendar_id, command, Details(description=body.description))
+        blocked = outcome.event
+        assert isinstance(blocked, ev.TimeBlocked)
+        return bodies.TimeOff(
+            id=blocked.id,
+            professional_id=calendar_id,
+            start=format_us(blocked.start),
+            end=format_us(blocked.end),
+            description=body.description,
+            forced=blocked.forced,
+            calendar_version=outcome.version,
+        )
+
+    async def unblock_time(self, asker: Asker, calendar_id: str, block_id: str) -> None:
+        await self._ask(asker, calendar_id, cmd.Unblock(block_id))
+
+    # Who it is for
+
+    async def _client_of(self, principal: Principal, given: str | None, *, required: bool) -> str | None:
+        """The client a request is for: their own for a client's login, else one of the business."""
+        if principal.role == "client":
+            if given is not None and given != principal.client_id:
+                raise Refused("forbidden", "a client books for themselves")
+            return principal.client_id
+        if given is None:
+            if required:
+                raise invalid("client_id", "name a client or a guest")
+            return None
+        if principal.role == "public":
+            raise Refused("forbidden", "without login only a guest can be named")
+        known = (principal.business_id, given)
+        if known not in self._clients_known:
+            try:
+                await people.client_by_id(self._database, principal.business_id, given)
+            except Refused as refused:
+                raise (invalid("client_id", refused.detail) if refused.code == "not_found" else refused) from None
+            if len(self._clients_known) >= _CLIENTS_KNOWN_MAX:
+                self._clients_known.clear()
+            self._clients_known.add(known)
+        return given
+
+
+def refused_by_calendar(refusal: Refusal, version: int) -> Refused:
+    """A calendar's refusal as callers see it."""
+    extra: dict[str, Any] = {"calendar_version": version}
+    if refusal.code == "slot_unavailable" or refusal.alternatives:
+        extra["alternatives"] = [{"start": format_us(a), "end": format_us(b)} for a, b in refusal.alternatives]
+    if refusal.conflicts:
+        extra["conflicts"] = list(refusal.conflicts)
+    if refusal.retry_at:
+        extra["retry_at"] = format_us(refusal.retry_at)
+    return Refused(refusal.code, refusal.detail, extra=extra)
+
+
+_STATUS: Final[dict[type[ev.Event], bodies.BookingStatus]] = {
+    ev.Confirmed: "confirmed",
+    ev.Cancelled: "cancelled",
+    ev.Rejected: "rejected",
+    ev.Completed: "completed",
+    ev.NoShow: "no_show",
+    ev.Expired: "expired",
+}
+
+
+def _changed(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
+    event = outcome.event
+    changes: dict[str, Any] = {
+        "version": outcome.booking_version,
+        "updated_at": format_us(outcome.at),
+        "calendar_version": outcome.version,
+    }
+    status = _STATUS.get(type(event))
+    if status is not None:
+        changes["status"] = status
+    if isinstance(event, ev.Cancelled):
+        changes |= {"cancelled_by": event.cancelled_by, "reason": event.reason or None}
+    elif isinstance(event, ev.Rejected):
+        changes["reason"] = event.reason or None
+    elif isinstance(event, ev.Rescheduled):
+        changes |= {"start": format_us(event.start), "end": format_us(event.start + event.duration)}
+    return msgspec.structs.replace(body, **changes)
+
+
+def role_of(principal: Principal, *, holds_token: bool) -> str:
+    """How `cancelled_by` names the caller."""
+    if principal.role == "public" or holds_token:
+        return "guest"
+    return principal.role

@@ -1,0 +1,357 @@
+"""The edge: one way in for every route. Around each handler it does, in order: request id, authentication,
+permission, decoding, the handler, encoding, and what is said when any of it fails; then metrics and the access line.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from actors.ports import IdempotencyKey
+from protocol import limits
+from protocol.errors import FieldError, Refused, invalid, problem, retry_after_s
+from protocol.ids import new_id
+from server import permissions
+from server.principal import Principal
+
+if TYPE_CHECKING:
+    from server.node import Node
+    from storage.postgres import Transaction
+
+log = logging.getLogger("slotcast.edge")
+
+B = TypeVar("B")
+Q = TypeVar("Q")
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,128}\Z")
+_encode = msgspec.json.Encoder().encode
+_FIELD_AT: Final = re.compile(r" - at `\$?\.?(.*)`$")
+
+_JSON: Final = "application/json; charset=utf-8"
+_PROBLEM: Final = "application/problem+json"
+
+
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Reply:
+    """An answer that is more than a body: `body` is a Struct, a dict, or bytes that are JSON already."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+
+
+class Call(Generic[B, Q]):
+    """One request, understood. `tx` is open for routes that write outside calendars."""
+
+    __slots__ = (
+        "_principal",
+        "after_commit",
+        "body",
+        "key",
+        "node",
+        "params",
+        "query",
+        "request",
+        "request_id",
+        "tx",
+    )
+
+    def __init__(self, node: "Node", request: web.Request, request_id: str) -> None:
+        self.node = node
+        self.request = request
+        self.request_id = request_id
+        self.params = request.match_info
+        self._principal: Principal | None = None
+        self.body: B
+        self.query: Q
+        self.key: IdempotencyKey | None = None
+        self.tx: Transaction
+        self.after_commit: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def principal(self) -> Principal:
+        assert self._principal is not None, "a route without a permission has no principal"
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._principal = principal
+
+    @property
+    def business_id(self) -> str:
+        return self.principal.business_id
+
+    def id(self, name: str) -> str:
+        """A path parameter that must be a UUID; anything else is simply not found."""
+        value = self.params[name].lower()
+        if not is_uuid(value):
+            raise Refused("not_found")
+        return value
+
+    def if_match(self) -> int | None:
+        """The booking version of `If-Match`, or `None`. `*` matches any."""
+        value = self.request.headers.get("If-Match")
+        if value is None or value.strip() == "*":
+            return None
+        match = re.fullmatch(r'\s*"(\d{1,9})"\s*', value)
+        if match is None:
+            raise Refused("version_mismatch", "If-Match must be one ETag of a booking")
+        return int(match[1])
+
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+
+
+def is_uuid(text: str) -> bool:
+    return _UUID.match(text) is not None
+
+
+class Endpoint:
+    """A route and everything OpenAPI says about it. Instances are aiohttp handlers.
+
+    `needs` names a permission of `permissions.TABLE`; `None` is public. With `tx` the handler runs in a transaction
+    that also keeps its Idempotency-Key.
+    """
+
+    def __init__(
+        self,
+        node: "Node",
+        method: str,
+        path: str,
+        handler: Callable[[Any], Awaitable[Any]],
+        *,
+        needs: str | None,
+        summary: str,
+        answer: Any = None,
+        status: int = 200,
+        body: Any = None,
+        query: Any = NoQuery,
+        tx: bool = False,
+        keyed: bool = False,
+        errors: tuple[str, ...] = (),
+        area: str = "",
+    ) -> None:
+        self.node = node
+        self.method = method
+        self.path = path
+        self.handler = handler
+        self.needs = needs
+        self.summary = summary
+        self.answer = answer
+        self.status = status
+        self.body = body
+        self.query = query
+        self.tx = tx
+        self.keyed = keyed or tx
+        self.errors = errors
+        self.area = area
+        self._decode = msgspec.json.Decoder(body).decode if body is not None else None
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        started = perf_counter()
+        request_id = request_id_of(request)
+        try:
+            reply = await self._answer(request, request_id)
+        except Refused as refused:
+            reply = problem_response(refused, request_id)
+        except Exception:
+            log.exception("%s %s failed", self.method, self.path, extra={"request_id": request_id})
+            reply = problem_response(Refused("internal_error"), request_id)
+        self.node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
+        return reply
+
+    async def _answer(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        node = self.node
+        call: Call[Any, Any] = Call(node, request, request_id)
+        if self.needs is not None:
+            principal = node.auth.verify(bearer(request))
+            permissions.reach(principal, self.needs)
+            call.principal = principal
+        raw = b""
+        if self._decode is not None:
+            raw = await read_body(request)
+            call.body = decode(self._decode, raw)
+        call.query = NO_QUERY if self.query is NoQuery and not request.query_string else self._query(request)
+        if self.keyed:
+            call.key = self._key(request, call, raw)
+        node.admit()
+        if self.tx:
+            return await self._in_transaction(call)
+        return self._respond(await self.handler(call), request_id)
+
+    def _query(self, request: web.Request) -> Any:
+        pairs = request.query
+        values: dict[str, str] = dict(pairs)
+        if len(values) != len(pairs):
+            raise invalid("query", "a parameter stands there twice")
+        try:
+            return msgspec.convert(values, self.query, strict=False)
+        except msgspec.ValidationError as error:
+            raise validation_problem(error) from None
+
+    def _key(self, request: web.Request, call: Call[Any, Any], raw: bytes) -> IdempotencyKey | None:
+        text = request.headers.get("Idempotency-Key")
+        if text is None:
+            return None
+        # The draft standard writes the key as a quoted string; most clients do not.
+        text = text.strip('"')
+        if not _KEY.match(text):
+            raise invalid("Idempotency-Key", f"1 to {limits.idempotency_key_chars_max} visible ASCII characters")
+        about = f"{request.method} {request.path_qs} {request.headers.get('If-Match', '')}\n"
+        scope = call.principal.scope if self.needs else f"public:{self.path}"
+        return IdempotencyKey(scope, text, hashlib.blake2b(about.encode() + raw, digest_size=16).digest())
+
+    async def _in_transaction(self, call: Call[Any, Any]) -> web.StreamResponse:
+        """The key is stored with the write: both are there or neither."""
+        async with self.node.database.transaction() as tx:
+            call.tx = tx
+            if call.key is not None:
+                stored = await self.node.keys.claim(tx, call.key, call.business_id)
+                if stored is not None:
+                    return web.Response(
+                        body=stored.body,
+                        status=stored.status,
+                        headers={**stored.headers, "X-Request-ID": call.request_id},
+                    )
+            response = self._respond(await self.handler(call), call.request_id)
+            if call.key is not None:
+                headers = {k: v for k, v in response.headers.items() if k != "X-Request-ID"}
+                await self.node.keys.keep(tx, call.key, response.status, bytes(response.body or b""), headers)  # type: ignore[arg-type]
+        for callback in call.after_commit:
+            await callback()
+        return response
+
+    def _respond(self, result: Any, request_id: str) -> web.Response:
+        headers = {"X-Request-ID": request_id}
+        status = self.status
+        if isinstance(result, Reply):
+            status = result.status
+            if result.headers:
+                headers.update(result.headers)
+            result = result.body
+        if isinstance(result, web.Response):
+            result.headers["X-Request-ID"] = request_id
+            return result
+        if result is None:
+            return web.Response(status=204, headers=headers)
+        headers.setdefault("Content-Type", _JSON)
+        return web.Response(
+            body=result if isinstance(result, bytes) else _encode(result), status=status, headers=headers
+        )
+
+
+NO_QUERY: Final = NoQuery()
+
+
+def request_id_of(request: web.Request) -> str:
+    """The caller's `X-Request-ID` where it is usable, else a new one. The same for the whole request."""
+    found: str | None = request.get("request_id")
+    if found is None:
+        given = request.headers.get("X-Request-ID")
+        found = given if given is not None and _REQUEST_ID.match(given) else new_id()
+        request["request_id"] = found
+    return found
+
+
+def bearer(request: web.Request) -> str:
+    header = request.headers.get("Authorization")
+    if header is None:
+        raise Refused("unauthorized", "send Authorization: Bearer with a token")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Refused("unauthorized", "send Authorization: Bearer with a token")
+    return token.strip()
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
+    content_type = request.headers.get("Content-Type")
+    if content_type is not None and not content_type.lower().startswith("application/json"):
+        raise Refused("unsupported_media_type", f"not {content_type[:60]!r}")
+    length = request.content_length
+    if length is not None and length > limits.body_bytes_max:
+        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes") from None
+    if raw and content_type is None:
+        raise Refused("unsupported_media_type", "send Content-Type: application/json")
+    return raw
+
+
+def decode(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
+    try:
+        return decoder(raw or b"{}")
+    except msgspec.ValidationError as error:
+        raise validation_problem(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused("malformed_body", str(error)) from None
+    except RecursionError:
+        raise Refused("malformed_body", "nested too deep") from None
+
+
+def validation_problem(error: msgspec.ValidationError) -> Refused:
+    text = str(error)
+    at = _FIELD_AT.search(text)
+    field = at[1] if at else ""
+    message = _FIELD_AT.sub("", text)
+    if "matching regex" in message:
+        message = "has characters or a form that is not allowed"
+    unknown = re.search(r"unknown field `(.*)`", message)
+    if unknown:
+        field = f"{field}.{unknown[1]}" if field else unknown[1]
+    return Refused(
+        "validation_failed", f"{field}: {message}" if field else message, errors=(FieldError(field, message),)
+    )
+
+
+def problem_response(refused: Refused, request_id: str) -> web.Response:
+    headers = {"X-Request-ID": request_id, "Content-Type": _PROBLEM}
+    wait = retry_after_s(refused)
+    if wait is not None:
+        headers["Retry-After"] = str(wait)
+    if refused.code == "unauthorized":
+        headers["WWW-Authenticate"] = 'Bearer realm="slotcast"'
+    if refused.kind.status == 405 and refused.extra:
+        headers["Allow"] = refused.extra["allow"]
+    return web.Response(body=orjson.dumps(problem(refused, request_id)), status=refused.kind.status, headers=headers)
+
+
+def make_middleware(node: "Node") -> Any:
+    """For what never reaches an endpoint: unknown paths, wrong methods, requests that aiohttp itself refuses."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            allow = ", ".join(sorted(error.allowed_methods))
+            refused = Refused("method_not_allowed", f"allowed here: {allow}", extra={"allow": allow})
+        except web.HTTPNotFound:
+            refused = Refused("not_found")
+        except web.HTTPRequestEntityTooLarge:
+            refused = Refused("body_too_large")
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            refused = Refused("malformed_request" if error.status < 500 else "internal_error", error.reason)
+        request_id = request_id_of(request)
+        response = problem_response(refused, request_id)
+        node.finished(request, "", request_id, response.status, 0.0)
+        return response
+
+    return middleware

@@ -1,0 +1,1 @@
+"""The live edge: WebSocket and server-sent events over the same views."""

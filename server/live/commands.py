@@ -1,0 +1,76 @@
+"""Live commands: the same desk as REST, the same bodies and problems."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.calendar import commands as cmd
+from actors.ports import IdempotencyKey
+from protocol import live
+from protocol.errors import Refused
+from protocol.times import bounded_us
+from server.desk import Asker, role_of
+from server.live.viewing import Visitor, principal_for
+from server.principal import Principal
+from storage import bookings
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, request_id: str) -> Any:
+    """The `result` of a command's reply. Raises `Refused`."""
+    node.admit()
+    if isinstance(message, live.Hold | live.Book):
+        actor = await node.actor(message.professional_id, None)
+        principal = await principal_for(node, visitor, actor)
+        asker = Asker(principal, request_id, _key(principal, message))
+        if isinstance(message, live.Hold):
+            return await node.desk.hold(asker, message)
+        return await node.desk.book(asker, message)
+    if isinstance(message, live.Release):
+        return await _release(node, visitor, message, request_id)
+    return await _change(node, visitor, message, request_id)
+
+
+async def _release(node: "Node", visitor: Visitor, message: live.Release, request_id: str) -> None:
+    principal = visitor.principal
+    if principal is None:
+        row = await bookings.find_hold(node.database, message.hold_id)
+        if row is None:
+            raise Refused("not_found", "there is no such hold")
+        principal = await principal_for(node, visitor, await node.actor(row.calendar_id, None))
+    await node.desk.release(Asker(principal, request_id, _key(principal, message)), message.hold_id)
+
+
+async def _change(
+    node: "Node", visitor: Visitor, message: live.Confirm | live.Cancel | live.Reschedule, request_id: str
+) -> Any:
+    token = None if isinstance(message, live.Confirm) else message.manage_token
+    permission = "bookings.decide" if isinstance(message, live.Confirm) else "bookings.change"
+    row = await node.desk.find(visitor.principal, message.booking_id, permission, token)
+    if isinstance(message, live.Confirm) and visitor.principal is None:
+        raise Refused("forbidden")
+    principal = visitor.principal or Principal(row.body.id, row.business_id, "public", 0.0)
+    command: cmd.Command
+    if isinstance(message, live.Confirm):
+        command = cmd.Confirm(row.body.id, message.if_version)
+    elif isinstance(message, live.Cancel):
+        by = role_of(principal, holds_token=token is not None)
+        command = cmd.Cancel(row.body.id, by, message.reason, message.if_version)
+    else:
+        command = cmd.Reschedule(row.body.id, bounded_us("start", message.start), message.if_version)
+    return await node.desk.change(Asker(principal, request_id, _key(principal, message)), row, command)
+
+
+def _key(principal: Principal, message: live.LiveCommand) -> IdempotencyKey | None:
+    """The fingerprint leaves out the message's id, which is new when a command is sent again."""
+    if message.idempotency_key is None:
+        return None
+    same = msgspec.structs.replace(message, id="-", idempotency_key=None)
+    return IdempotencyKey(
+        principal.scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
+    )

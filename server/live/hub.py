@@ -1,0 +1,102 @@
+"""All live connections of a node: admission, heartbeats, slow sockets, and the way out."""
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from protocol import limits, live
+from protocol.errors import Refused
+from protocol.ids import new_id
+from protocol.live import Close
+from server.live.socket import LiveSocket
+from server.live.viewing import Visitor, is_same_origin
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+_TICK_S: Final = 0.1
+_SESSIONS_EVERY_TICKS: Final = 10
+_RECONNECT_MS: Final = (500, 5_000)
+
+
+class Hub:
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._sockets: set[LiveSocket] = set()
+        self.behind: set[LiveSocket] = set()
+        self.streams = 0
+        self._next_ping = time.monotonic() + limits.heartbeat_s
+
+    def __len__(self) -> int:
+        return len(self._sockets) + self.streams
+
+    def admit(self) -> None:
+        """Raises `Refused` when no more connections are taken."""
+        self._node.admit()
+        if len(self) >= limits.sockets_max:
+            raise Refused("overloaded", "too many live connections")
+
+    def visitor(self, request: web.Request) -> Visitor:
+        """Who connects, by `Origin` and ticket. Raises `Refused(unauthorized)` for a ticket that is no good."""
+        origin = request.headers.get("Origin")
+        visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host))
+        ticket = request.query.get("ticket")
+        if ticket is not None:
+            visitor.principal = self._node.auth.redeem_ticket(ticket)
+        return visitor
+
+    def add(self, socket: LiveSocket) -> None:
+        self._sockets.add(socket)
+
+    def remove(self, socket: LiveSocket) -> None:
+        self._sockets.discard(socket)
+        self.behind.discard(socket)
+
+    def end_sessions_of(self, token_id: str) -> None:
+        """Ends what was opened with a token that has been revoked."""
+        for socket in tuple(self._sockets):
+            principal = socket.visitor.principal
+            if principal is not None and principal.token_id == token_id:
+                socket.end(Close.BAD_TOKEN, "the token was revoked")
+
+    async def run(self) -> None:
+        """Ticks until cancelled."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            ticks += 1
+            now = time.monotonic()
+            for socket in tuple(self.behind):
+                if socket.catch_up(now):
+                    self.behind.discard(socket)
+            if ticks % _SESSIONS_EVERY_TICKS == 0:
+                self._check_sessions(now)
+
+    def _check_sessions(self, now: float) -> None:
+        wall = time.time()
+        for socket in tuple(self._sockets):
+            end = socket.session.tick(wall)
+            if end is not None:
+                socket.end(end.code, end.reason)
+        if now < self._next_ping:
+            return
+        self._next_ping = now + limits.heartbeat_s
+        for socket in tuple(self._sockets):
+            if now - socket.last_heard > 2.5 * limits.heartbeat_s:
+                socket.end(Close.DEAD, "no answer to pings")
+            else:
+                socket.ping()
+
+    async def say_goodbye(self) -> None:
+        """Sends everybody away, each to come back after a time of its own."""
+        for socket in tuple(self._sockets):
+            wait = random.randint(*_RECONNECT_MS)  # noqa: S311 - spreads load, guards nothing
+            socket.say(live.Goodbye(reconnect_after_ms=wait))
+            socket.end(Close.GOING_AWAY, "the server is going away")
+        for _ in range(100):
+            if not self._sockets:
+                return
+            await asyncio.sleep(0.02)

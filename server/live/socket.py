@@ -1,0 +1,266 @@
+"""One WebSocket: the shell around `protocol.session.Session`.
+
+Frames are written straight to the transport, already framed: a broadcast must never wait. What a slow peer does not
+read gathers in the transport's buffer, within bounds (`limits.socket_*`).
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSMsgType, web
+
+from actors.views import View
+from protocol import limits, live
+from protocol.errors import Refused
+from protocol.frames import Frame, text_frame
+from protocol.ids import new_id
+from protocol.live import Close, ServerMessage, Subscribe, encode_server
+from protocol.session import Action, Do, Login, Say, Session, Unwatch, Watch
+from server.live.commands import perform
+from server.live.viewing import Visitor, open_views
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+_PING: Final = b"\x89\x00"
+
+
+class LiveSocket:
+    """A `Sink` of views. Public attributes are the hub's."""
+
+    __slots__ = (
+        "_in_flight", "_missed", "_node", "_transport", "_views", "_ws", "behind_since", "ending", "last_heard", "session",
+        "visitor",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node: "Node",
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        visitor: Visitor,
+        session: Session,
+    ) -> None:
+        self._node = node
+        self._ws = ws
+        self._transport = transport
+        self.visitor = visitor
+        self.session = session
+        self._views: dict[str, list[View]] = {}
+        self._in_flight: set[asyncio.Task[None]] | None = None
+        self._missed: set[View] | None = None
+        self.behind_since: float | None = None
+        self.last_heard = time.monotonic()
+        self.ending = False
+
+    # Writing
+
+    def say(self, message: ServerMessage) -> None:
+        self._write(text_frame(encode_server(message)))
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.write(data)
+        waiting = transport.get_write_buffer_size()
+        if waiting > limits.socket_behind_bytes:
+            self._fall_behind(waiting)
+
+    def _fall_behind(self, waiting: int) -> None:
+        if waiting > limits.socket_cut_bytes:
+            self._node.metrics.slow_sockets.labels("cut").inc()
+            self._transport.abort()
+        elif self.behind_since is None:
+            self.behind_since = time.monotonic()
+            self._node.metrics.slow_sockets.labels("behind").inc()
+            self._node.live.behind.add(self)
+
+    def deliver(self, view: View, frame: Frame) -> None:
+        if self.behind_since is None:
+            self._write(frame.ws)
+            return
+        if self._missed is None:
+            self._missed = set()
+        self._missed.add(view)
+
+    def moved(self, view: View) -> None:
+        self.say(live.Moved(view=view.id))
+
+    def ping(self) -> None:
+        self._write(_PING)
+
+    def catch_up(self, now_s: float) -> bool:
+        """For a socket that is behind: whether that is over, by one fresh snapshot per view or by being cut."""
+        if self._transport.is_closing():
+            return True
+        assert self.behind_since is not None
+        if self._transport.get_write_buffer_size() > 0:
+            if now_s - self.behind_since > limits.socket_cut_s:
+                self._node.metrics.slow_sockets.labels("cut").inc()
+                self._transport.abort()
+                return True
+            return False
+        self.behind_since = None
+        missed, self._missed = self._missed, None
+        for view in missed or ():
+            if self in view.subscribers:
+                self.deliver(view, view.snapshot())
+        return self.behind_since is None
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes politely, in the background."""
+        if not self.ending:
+            self.ending = True
+            self._node.spawn(self._close(code, reason), "live close")
+
+    async def _close(self, code: int, reason: str) -> None:
+        await self._ws.close(code=code, message=reason.encode())
+
+    # Reading
+
+    async def run(self) -> None:
+        """Reads until the connection ends."""
+        ws, session = self._ws, self.session
+        while True:
+            message = await ws.receive()
+            self.last_heard = time.monotonic()
+            if message.type is WSMsgType.TEXT:
+                action = session.receive(message.data)
+                await self._act(action)
+            elif message.type is WSMsgType.PING:
+                await ws.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                continue
+            elif message.type is WSMsgType.BINARY:
+                self.end(Close.BINARY, "text frames only")
+            else:
+                return
+
+    def close_views(self) -> None:
+        for views in self._views.values():
+            for view in views:
+                self._node.runtime.watch.leave(view, self)
+        self._views.clear()
+        for task in self._in_flight or ():
+            # What was decided stays decided; the client asks again with its key.
+            task.cancel()
+
+    async def _act(self, action: Action) -> None:
+        if isinstance(action, Do):
+            await self._begin(self._perform(action.message))
+        elif isinstance(action, Say):
+            self.say(action.message)
+        elif isinstance(action, Watch):
+            await self._watch(action.message)
+        elif isinstance(action, Unwatch):
+            self._unwatch(action)
+        elif isinstance(action, Login):
+            self._login(action)
+        else:
+            self.end(action.code, action.reason)
+
+    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a command beside the reader; beyond the bound, reading waits, and so does the client."""
+        if self._in_flight is None:
+            self._in_flight = set()
+        while len(self._in_flight) >= limits.commands_in_flight_per_socket_max:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(work, name="live command")
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+
+    async def _perform(self, message: live.LiveCommand) -> None:
+        request_id = new_id()
+        try:
+            result = await perform(self._node, self.visitor, message, request_id)
+        except Refused as refused:
+            self.say(self.session.refuse(message.id, refused).message)
+        except Exception:
+            self._node.log.exception("a live command failed", request_id=request_id)
+            self.say(self.session.refuse(message.id, Refused("internal_error")).message)
+        else:
+            self.say(live.Reply(id=message.id, ok=True, result=result))
+
+    def _login(self, action: Login) -> None:
+        try:
+            principal = self._node.auth.verify(action.token)
+        except Refused as refused:
+            self.say(self.session.refuse(action.id, refused).message)
+            self.end(Close.BAD_TOKEN, refused.code)
+            return
+        self.visitor.principal = principal
+        self.session.logged_in(principal.expires_at)
+        self.say(live.Reply(id=action.id, ok=True))
+
+    async def _watch(self, message: Subscribe) -> None:
+        try:
+            opened = await open_views(self._node, self.visitor, message)
+            for actor, _, version in opened:
+                await self._node.runtime.settled(actor, version)
+        except Refused as refused:
+            self.session.not_watching(message.id)
+            self.say(self.session.refuse(message.id, refused).message)
+            return
+        self._views[message.id] = [view for _, view, _ in opened]
+        for actor, view, _ in opened:
+            self._node.runtime.watch.join(view, self)
+            missed = view.since(message.since) if message.since is not None else None
+            self.say(
+                live.Subscribed(
+                    id=message.id,
+                    view=view.id,
+                    professional_id=actor.calendar.id,
+                    service_id=message.service_id,
+                    version=view.version,
+                    recovered=missed is not None,
+                )
+            )
+            for frame in missed if missed is not None else [view.snapshot()]:
+                self.deliver(view, frame)
+
+    def _unwatch(self, action: Unwatch) -> None:
+        gone = self._views.pop(action.subscription, [])
+        still = {view for views in self._views.values() for view in views}
+        for view in gone:
+            if view not in still:
+                self._node.runtime.watch.leave(view, self)
+        self.session.not_watching(action.subscription)
+        self.say(live.Reply(id=action.id, ok=True))
+
+
+async def live_socket(node: "Node", request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/live`. Without an `Origin` or a ticket, a login must come as first message."""
+    visitor = node.live.visitor(request)
+    node.live.admit()
+    ws = web.WebSocketResponse(
+        protocols=(live.SUBPROTOCOL,),
+        compress=False,
+        autoping=False,
+        max_msg_size=limits.message_bytes_max,
+        writer_limit=limits.socket_cut_bytes,
+    )
+    await ws.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return ws
+    session = Session(visitor.name, time.time(), public=visitor.origin is not None)
+    if visitor.principal is not None:
+        session.logged_in(visitor.principal.expires_at)
+    socket = LiveSocket(node, ws, transport, visitor, session)
+    node.live.add(socket)
+    try:
+        socket.say(
+            live.Welcome(
+                session=visitor.name,
+                heartbeat_s=limits.heartbeat_s,
+                login_required_within_s=0 if session.may_act else limits.login_timeout_s,
+            )
+        )
+        await socket.run()
+    finally:
+        node.live.remove(socket)
+        socket.close_views()
+    return ws

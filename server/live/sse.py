@@ -1,0 +1,137 @@
+"""Server-sent events: the same frames for clients that cannot open a WebSocket. One view per stream, no commands."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from actors.views import View
+from protocol import bodies, limits, live
+from protocol.errors import Refused, invalid
+from protocol.frames import Frame
+from protocol.live import encode_server
+from server.live.viewing import open_views
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+_COMMENT: Final = b": still here\n\n"
+
+
+class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """As `subscribe`. A browser that reconnects sends `Last-Event-ID`, which counts as `since`."""
+
+    professional_id: bodies.Uuid
+    from_: str = msgspec.field(name="from")
+    to: str
+    service_id: bodies.Uuid | None = None
+    time_zone: str | None = None
+    since: int | None = None
+    ticket: str | None = None
+
+
+class Stream:
+    """A `Sink` with a queue of its own, because HTTP chunks cannot be shared ready-made."""
+
+    def __init__(self) -> None:
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+        self._behind = False
+        self._wake = asyncio.Event()
+        self.closing = False
+
+    def deliver(self, view: View, frame: Frame) -> None:
+        if self._bytes > limits.socket_behind_bytes:
+            self._behind = True
+            return
+        self.put(frame.sse)
+
+    def moved(self, view: View) -> None:
+        self.put(Frame(encode_server(live.Moved(view=view.id))).sse)
+
+    def put(self, data: bytes) -> None:
+        self._queue.append(data)
+        self._bytes += len(data)
+        self._wake.set()
+
+    def close(self) -> None:
+        self.closing = True
+        self._wake.set()
+
+    async def send(self, response: web.StreamResponse, view: View) -> None:
+        """Writes what comes until the peer goes or is too slow."""
+        while not self.closing:
+            try:
+                await asyncio.wait_for(self._wake.wait(), limits.heartbeat_s)
+            except TimeoutError:
+                self.put(_COMMENT)
+            self._wake.clear()
+            while self._queue:
+                data = self._queue.popleft()
+                await asyncio.wait_for(response.write(data), limits.socket_cut_s)
+                self._bytes -= len(data)
+            if self._behind:
+                self._behind = False
+                self.put(view.snapshot().sse)
+
+
+async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/live/sse`."""
+    query = _query(request)
+    visitor = node.live.visitor(request)
+    node.live.admit()
+    if visitor.principal is None and visitor.origin is None:
+        # Browsers send no Origin with a same-origin EventSource, but they do say where it comes from.
+        if request.headers.get("Sec-Fetch-Site") != "same-origin":
+            raise Refused("unauthorized", "a ticket or an allowed Origin is needed")
+        visitor.same_origin = True
+    since = query.since
+    last = request.headers.get("Last-Event-ID", "")
+    if last.isascii() and last.isdigit():
+        since = int(last)
+    message = live.Subscribe(
+        id="sse",
+        professional_id=query.professional_id,
+        service_id=query.service_id,
+        from_=query.from_,
+        to=query.to,
+        time_zone=query.time_zone,
+    )
+    [(actor, view, version)] = await open_views(node, visitor, message)
+    await node.runtime.settled(actor, version)
+    stream = Stream()
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if visitor.origin is not None and not visitor.same_origin:
+        headers |= {"Access-Control-Allow-Origin": visitor.origin, "Vary": "Origin"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    watch = node.runtime.watch
+    watch.join(view, stream)
+    node.live.streams += 1
+    node.live_streams.add(stream)
+    try:
+        missed = view.since(since) if since is not None else None
+        told = live.Subscribed(
+            id="sse", view=view.id, professional_id=actor.calendar.id, version=view.version,
+            service_id=query.service_id, recovered=missed is not None,
+        )  # fmt: skip
+        stream.put(Frame(encode_server(told)).sse)
+        for frame in missed if missed is not None else [view.snapshot()]:
+            stream.put(frame.sse)
+        await stream.send(response, view)
+    except (ConnectionError, TimeoutError):
+        pass
+    finally:
+        watch.leave(view, stream)
+        node.live.streams -= 1
+        node.live_streams.discard(stream)
+    return response
+
+
+def _query(request: web.Request) -> StreamQuery:
+    try:
+        return msgspec.convert(dict(request.query), StreamQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid("query", str(error)) from None

@@ -1,0 +1,70 @@
+"""From a `subscribe` to the views it means, and who may see them."""
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from actors.actor import Actor
+from actors.views import View, ViewKey
+from protocol.errors import Refused, invalid
+from protocol.live import Subscribe
+from server import permissions
+from server.principal import Principal
+from server.rest.availability import bounds
+from storage import catalogue
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+_PROFESSIONALS_MAX: Final = 50
+
+
+class Visitor(msgspec.Struct):
+    """Who is at the other end: a login, or a visitor from an allowed `Origin`."""
+
+    name: str
+    origin: str | None
+    same_origin: bool
+    principal: Principal | None = None
+
+
+def is_same_origin(origin: str | None, host: str) -> bool:
+    return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
+
+
+async def principal_for(node: "Node", visitor: Visitor, actor: Actor) -> Principal:
+    """The login, or a visitor's rights in the calendar's business. What is not theirs is not found."""
+    if visitor.principal is not None:
+        if visitor.principal.business_id != actor.business_id:
+            raise Refused("not_found")
+        return visitor.principal
+    business = await node.businesses.get(actor.business_id)
+    if business is None or not (visitor.same_origin or visitor.origin in business.allowed_origins):
+        raise Refused("forbidden", "this page is not on the business's list of origins")
+    return Principal(visitor.name, actor.business_id, "public", 0.0)
+
+
+async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list[tuple[Actor, View, int]]:
+    """The views a subscription means, each with the version that must be committed before it is shown."""
+    found: list[tuple[Actor, View, int]] = []
+    for actor in await _actors(node, visitor, message):
+        permissions.reach(await principal_for(node, visitor, actor), "availability.read")
+        time_zone = message.time_zone or actor.calendar.time_zone
+        from_us, to_us = bounds(message.from_, message.to, time_zone)
+        key = ViewKey(actor.calendar.id, message.service_id or "", from_us, to_us, time_zone)
+        view = node.runtime.watch.open(actor, key)
+        found.append((actor, view, actor.calendar.version))
+    return found
+
+
+async def _actors(node: "Node", visitor: Visitor, message: Subscribe) -> list[Actor]:
+    business_id = visitor.principal.business_id if visitor.principal else None
+    if message.professional_id is not None:
+        return [await node.actor(message.professional_id, business_id)]
+    assert message.service_id is not None
+    if business_id is None:
+        raise invalid("professional_id", "without login, name the professional")
+    await catalogue.service_by_id(node.database, business_id, message.service_id)
+    ids = await catalogue.offering(node.database, business_id, message.service_id)
+    return [await node.actor(i, business_id) for i in ids[:_PROFESSIONALS_MAX]]

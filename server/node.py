@@ -1,0 +1,240 @@
+"""The composition root: what a node is made of, in which order it starts, and how it stops.
+
+    1 database ─ 2 schema ─ 3 ownership ─ 4 journal and runtime ─ 5 background tasks ─ 6 listening
+
+It stops in reverse: no new work, goodbye to live clients, requests under way end, the journal is flushed, connections
+close; all before `drain_timeout_s`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from actors.actor import Actor
+from actors.ports import Clock
+from actors.runtime import Build, Runtime
+from jobs.upkeep import Upkeep
+from protocol import limits
+from protocol.errors import Refused
+from server.auth import Auth
+from server.businesses import Businesses
+from server.config import Settings
+from server.desk import Desk
+from server.live.hub import Hub
+from server.live.sse import Stream
+from server.logs import AccessLog
+from server.metrics import Metrics, Reading
+from server.principal import Principal
+from server.ready import ReadyAnswers
+from storage import migrations
+from storage.calendars import PostgresCalendars
+from storage.journal import PostgresJournal
+from storage.keys import Keys
+from storage.ownership import SingleNode, choose_shard_count
+from storage.postgres import Database
+
+_GC_THRESHOLDS: Final = (50_000, 50, 100)
+"""Most of what a node holds lives long; collecting young garbage less often costs less."""
+
+
+class SystemClock(Clock):
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+class Node:
+    """Everything handlers reach for. Made by `Node.start`."""
+
+    database: Database
+    runtime: Runtime
+    desk: Desk
+    live: Hub
+    ready: ReadyAnswers
+    businesses: Businesses
+    shard_count: int
+
+    def __init__(self, settings: Settings, dsn: str) -> None:
+        self.settings = settings
+        self.log = structlog.get_logger("slotcast")
+        self.clock: Clock = SystemClock()
+        self.auth = Auth(settings.jwt_secret)
+        self.metrics = Metrics()
+        self.keys = Keys()
+        self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
+        self.live_streams: set[Stream] = set()
+        self.draining = False
+        self.lost_ownership = asyncio.Event()
+        self._dsn = dsn
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._journal: PostgresJournal
+        self._ownership: SingleNode
+
+    async def start(self) -> None:
+        """Raises what keeps it from starting: `AlreadyRunning`, or an error of the database."""
+        settings, dsn = self.settings, self._dsn
+        if settings.migrate_on_start:
+            await migrations.up(dsn)
+        self.database = await Database.open(dsn, settings.pool_size, self.metrics)
+        self.businesses = Businesses(self.database)
+        self._ownership = SingleNode(dsn, self.lost_ownership.set)
+        await self._ownership.claim()
+        self.shard_count = await choose_shard_count(self.database, settings.shard_count)
+        shards = range(self.shard_count)
+        self._journal = PostgresJournal(dsn, shards, settings.journal_writers, self.metrics)
+        self.runtime = Runtime(self._journal, PostgresCalendars(self.database), self.clock)
+        await self._journal.start(self.runtime)
+        self.desk = Desk(self.runtime, self.database, self.auth)
+        self.ready = ReadyAnswers(self.runtime, self.clock)
+        self.live = Hub(self)
+        self.auth.revoked = {r["id"] for r in await self.database.fetch("revoked_tokens")}
+        self.metrics.collect_from(self._readings)
+        upkeep = Upkeep(self.database, self.runtime)
+        for name, loop in (
+            ("timers", self.runtime.timers.run()),
+            ("live hub", self.live.run()),
+            ("ownership", self._ownership.watch()),
+            ("upkeep", upkeep.run()),
+            ("loop lag", self.metrics.watch_loop()),
+            ("access log", self.access_log.run()),
+        ):
+            self._guard(loop, name)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+
+    def _guard(self, loop: Coroutine[Any, Any, None], name: str) -> None:
+        """A background task has no right to end: if one does, the node stops."""
+        task = self.spawn(loop, name)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and not self.draining:
+                self.log.error("background task ended", task=name, exc_info=task.exception())
+                self.lost_ownership.set()
+
+        task.add_done_callback(ended)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+        """The one place where the server makes tasks: each has a name, and the node knows it until it ends."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def admit(self) -> None:
+        if self.draining:
+            raise Refused("draining")
+
+    async def drain(self) -> None:
+        """Says goodbye and lets what is under way end. Listening sockets are closed by then."""
+        self.draining = True
+        for stream in tuple(self.live_streams):
+            stream.close()
+        await self.live.say_goodbye()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._journal.flush(), self.settings.drain_timeout_s / 2)
+
+    async def stop(self) -> None:
+        self.draining = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "_journal"):
+            await self._journal.stop()
+        if hasattr(self, "_ownership"):
+            await self._ownership.release()
+        if hasattr(self, "database"):
+            await self.database.close()
+        self.access_log.flush()
+
+    # For handlers
+
+    async def actor(self, calendar_id: str, business_id: str | None) -> Actor:
+        return await self.runtime.activate(
+            calendar_id, business_id, asyncio.get_running_loop().time() + limits.request_deadline_s
+        )
+
+    async def read(
+        self, request: web.Request, principal: Principal, actor: Actor, build: Build, *, staff: bool
+    ) -> bytes:
+        return await self.ready.make(request.path_qs, principal, actor, build)
+
+    def finished(self, request: web.Request, route: str, request_id: str, status: int, seconds: float) -> None:
+        self.metrics.request(route, request.method, status, seconds)
+        self.access_log.add(request_id, request.method, request.path, status, seconds)
+
+    def missing(self) -> list[str]:
+        """What keeps the node from serving, by name."""
+        found = []
+        if not self._journal.writing:
+            found.append("database")
+        if self.draining:
+            found.append("draining")
+        return found
+
+    def _readings(self) -> Iterable[Reading]:
+        runtime, statistics = self.runtime, self.runtime.statistics
+        actors = runtime.actors
+        depth = [a.pending for a in actors.values() if a.pending]
+        yield "gauge", "slotcast_actors_active", "Calendars in memory", {(): len(actors)}, ()
+        yield (
+            "gauge",
+            "slotcast_mailbox_depth_max",
+            "Commands of the busiest calendar",
+            {(): max(depth, default=0)},
+            (),
+        )
+        yield (
+            "gauge",
+            "slotcast_activations_waiting",
+            "Requests waiting for a calendar",
+            {(): runtime.activation.waiting},
+            (),
+        )
+        yield (
+            "gauge",
+            "slotcast_journal_waiting",
+            "Entries decided and not yet durable",
+            {(): self._journal.waiting},
+            (),
+        )
+        yield "gauge", "slotcast_views", "Views being watched", {(): runtime.watch.views}, ()
+        yield (
+            "gauge",
+            "slotcast_database_connections_in_use",
+            "Busy pool connections",
+            {(): self.database.in_use},
+            (),
+        )
+        yield "counter", "slotcast_commands", "Commands by outcome", {
+            k: float(v) for k, v in statistics.commands.items()}, ("command", "outcome")  # fmt: skip
+        yield "counter", "slotcast_entries_lost", "Decisions that were not written", {
+            (k,): float(v) for k, v in statistics.lost.items()}, ("reason",)  # fmt: skip
+        yield (
+            "counter",
+            "slotcast_guard_violations",
+            "Rows that a database guard refused",
+            {(): statistics.guard_violations},
+            (),
+        )
+        yield "counter", "slotcast_activations", "Calendars loaded", {(): statistics.activations}, ()
+        yield (
+            "counter",
+            "slotcast_passivations",
+            "Calendars dropped while idle",
+            {(): statistics.passivations},
+            (),
+        )
+        yield (
+            "counter",
+            "slotcast_replays",
+            "Requests answered by their idempotency key",
+            {(): statistics.replayed},
+            (),
+        )
+        yield "counter", "slotcast_deltas", "Delta frames made", {(): runtime.watch.deltas}, ()

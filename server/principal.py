@@ -1,0 +1,39 @@
+"""Who asks. Made by `auth`, judged by `permissions`."""
+
+from typing import Final, Literal
+
+import msgspec
+
+Role = Literal["owner", "manager", "professional", "service", "client", "public"]
+
+STAFF: Final = frozenset({"owner", "manager", "professional", "service"})
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """`subject` is a user's, service token's or visitor's id; `expires_at` is in seconds since the epoch.
+
+    `professional_id` and `client_id` bind a role to what is its own.
+    """
+
+    subject: str
+    business_id: str
+    role: Role
+    expires_at: float
+    token_id: str = ""
+    professional_id: str | None = None
+    client_id: str | None = None
+
+    @property
+    def staff(self) -> bool:
+        return self.role in STAFF
+
+    @property
+    def label(self) -> str:
+        """How the journal names them."""
+        kind = "service" if self.role == "service" else "guest" if self.role == "public" else "user"
+        return f"{kind}:{self.subject}"
+
+    @property
+    def scope(self) -> str:
+        """Whose idempotency keys they are."""
+        return f"{self.business_id}:{self.subject}"

@@ -1,0 +1,246 @@
+"""Holds and bookings."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from actors.calendar import commands as cmd
+from protocol import bodies
+from protocol.errors import Refused, invalid
+from protocol.times import bounded_us, local_us, parse_date, to_us, zone
+from server.desk import Asker, role_of
+from server.edge import Call, Endpoint, Reply, bearer
+from server.paging import Cursor, Limit, PageQuery, decode_cursor, page
+from server.permissions import Reach, reach
+from server.principal import Principal
+from storage import bookings
+from storage.bookings import BookingFilter, BookingRow
+
+_MANAGE_TOKEN = "X-Manage-Token"
+
+
+class BookingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """`date` is one day; `date_from` and `date_to` are both included. Days are those of `time_zone`."""
+
+    status: bodies.BookingStatus | None = None
+    date: str | None = None
+    date_from: str | None = None
+    date_to: str | None = None
+    time_zone: str = "UTC"
+    professional_id: bodies.Uuid | None = None
+    client_id: bodies.Uuid | None = None
+
+
+class ComingQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Without `date` and with `when=future`, the default, what is over is left out."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+    status: bodies.BookingStatus | None = None
+    date: str | None = None
+    time_zone: str = "UTC"
+    when: Annotated[str, Meta(pattern="^(future|all)$")] = "future"
+
+
+def asker(call: Call[Any, Any]) -> Asker:
+    return Asker(call.principal, call.request_id, call.key)
+
+
+def etag(booking: bodies.Booking) -> dict[str, str]:
+    return {"ETag": f'"{booking.version}"'}
+
+
+async def make_hold(call: Call[bodies.HoldCreate, Any]) -> Reply:
+    held = await call.node.desk.hold(asker(call), call.body)
+    return Reply(held, 201, {"Location": f"/api/v1/holds/{held.id}"})
+
+
+async def release_hold(call: Call[Any, Any]) -> None:
+    await call.node.desk.release(asker(call), call.id("id"))
+
+
+async def book(call: Call[bodies.BookingCreate, Any]) -> Reply:
+    booking = await call.node.desk.book(asker(call), call.body)
+    return Reply(booking, 201, {"Location": f"/api/v1/bookings/{booking.id}", **etag(booking)})
+
+
+def _token(call: Call[Any, Any]) -> str | None:
+    return call.request.headers.get(_MANAGE_TOKEN)
+
+
+async def _found(call: Call[Any, Any], permission: str) -> BookingRow:
+    return await call.node.desk.find(_optional_principal(call), call.params["id"], permission, _token(call))
+
+
+def _optional_principal(call: Call[Any, Any]) -> Principal | None:
+    """A guest shows a manage token instead of a login."""
+    if call.request.headers.get("Authorization") is None and _token(call) is not None:
+        return None
+    return call.node.auth.verify(bearer(call.request))
+
+
+async def read_booking(call: Call[Any, Any]) -> Reply:
+    row = await _found(call, "bookings.read")
+    return Reply(row.body, headers=etag(row.body))
+
+
+async def _change(call: Call[Any, Any], permission: str, command: Any) -> Reply:
+    row = await _found(call, permission)
+    who = _who(call, row)
+    key = call.key and msgspec.structs.replace(call.key, scope=who.scope)
+    booking = await call.node.desk.change(Asker(who, call.request_id, key), row, command(row, who))
+    return Reply(booking, headers=etag(booking))
+
+
+def _who(call: Call[Any, Any], row: BookingRow) -> Principal:
+    principal = _optional_principal(call)
+    if principal is not None:
+        return principal
+    return Principal(row.body.id, row.business_id, "public", 0.0)
+
+
+async def patch_booking(call: Call[bodies.BookingPatch, Any]) -> Reply:
+    row = await _found(call, "bookings.change")
+    who = _who(call, row)
+    key = call.key and msgspec.structs.replace(call.key, scope=who.scope)
+    booking = await call.node.desk.amend(Asker(who, call.request_id, key), row, call.body.notes, call.if_match())
+    return Reply(booking, headers=etag(booking))
+
+
+async def cancel(call: Call[bodies.ReasonBody, Any]) -> Reply:
+    return await _change(
+        call,
+        "bookings.change",
+        lambda row, who: cmd.Cancel(row.body.id, role_of(who, holds_token=False), call.body.reason, call.if_match()),
+    )
+
+
+async def reschedule(call: Call[bodies.RescheduleBody, Any]) -> Reply:
+    start = bounded_us("start", call.body.start)
+    return await _change(call, "bookings.change", lambda row, _: cmd.Reschedule(row.body.id, start, call.if_match()))
+
+
+async def confirm(call: Call[Any, Any]) -> Reply:
+    return await _change(call, "bookings.decide", lambda row, _: cmd.Confirm(row.body.id, call.if_match()))
+
+
+async def reject(call: Call[bodies.ReasonBody, Any]) -> Reply:
+    return await _change(
+        call, "bookings.decide", lambda row, _: cmd.Reject(row.body.id, call.body.reason, call.if_match())
+    )
+
+
+async def complete(call: Call[Any, Any]) -> Reply:
+    return await _change(call, "bookings.decide", lambda row, _: cmd.Complete(row.body.id, call.if_match()))
+
+
+async def no_show(call: Call[Any, Any]) -> Reply:
+    return await _change(call, "bookings.decide", lambda row, _: cmd.MarkNoShow(row.body.id, call.if_match()))
+
+
+async def list_bookings(call: Call[Any, BookingsQuery]) -> dict[str, Any]:
+    q = call.query
+    tz = zone(q.time_zone)
+    if q.date is not None and (q.date_from or q.date_to):
+        raise invalid("date", "give one date or a range, not both")
+    first, last = q.date or q.date_from, q.date or q.date_to
+    f = BookingFilter(
+        professional_id=q.professional_id,
+        client_id=q.client_id,
+        status=q.status,
+        starts_from=local_us(parse_date("date_from", first), 0, tz) if first else None,
+        starts_before=local_us(parse_date("date_to", last), 24 * 60, tz) if last else None,
+    )
+    return await _page(call, _own(call.principal, f), q.limit, q.cursor)
+
+
+def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
+    """Narrows a list to what the caller may see."""
+    if reach(principal, "bookings.read") is Reach.ANY:
+        return f
+    if principal.role == "professional":
+        if f.professional_id not in (None, principal.professional_id):
+            raise Refused("forbidden", "these are another professional's bookings")
+        return msgspec.structs.replace(f, professional_id=principal.professional_id or principal.subject)
+    if f.client_id not in (None, principal.client_id):
+        raise Refused("forbidden", "these are another client's bookings")
+    return msgspec.structs.replace(f, client_id=principal.client_id or principal.subject)
+
+
+async def _page(call: Call[Any, Any], f: BookingFilter, limit: int, cursor: str | None) -> dict[str, Any]:
+    auth = call.node.auth
+    position = decode_cursor(auth, "bookings", cursor)
+    items = await bookings.list_bookings(
+        call.node.database,
+        call.business_id,
+        f,
+        (position[0], position[1]) if position else None,
+        limit + 1,
+    )
+    return page(auth, "bookings", items, limit, lambda b: (_start_us(b), b.id))
+
+
+def _start_us(booking: bodies.Booking) -> int:
+    return to_us(datetime.fromisoformat(booking.start))
+
+
+async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]:
+    return await _coming(call, BookingFilter(professional_id=call.id("id")))
+
+
+async def coming_of_client(call: Call[Any, ComingQuery]) -> dict[str, Any]:
+    return await _coming(call, BookingFilter(client_id=call.id("id")))
+
+
+async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, Any]:
+    q = call.query
+    f.status = q.status
+    if q.date is not None:
+        day, tz = parse_date("date", q.date), zone(q.time_zone)
+        f.starts_from, f.starts_before = local_us(day, 0, tz), local_us(day, 24 * 60, tz)
+    elif q.when == "future":
+        f.ends_after = call.node.clock.now_us()
+    return await _page(call, _own(call.principal, f), q.limit, q.cursor)
+
+
+def routes(node: Any) -> list[Endpoint]:
+    b, change = "/api/v1/bookings", ("invalid_transition", "version_mismatch", "idempotency_mismatch")
+    taken = ("slot_unavailable", "outside_hours", "off_grid", "in_the_past", "too_soon", "beyond_horizon",
+             "too_many_attendees", "service_not_offered", "idempotency_mismatch", "unavailable", "overloaded")  # fmt: skip
+
+    def action(name: str, handler: Any, body: Any, summary: str, *extra: str) -> Endpoint:
+        # Guests act with a manage token, so the handler itself asks who it is.
+        return Endpoint(
+            node, "POST", f"{b}/{{id}}/{name}", handler, needs=None, summary=summary, answer=bodies.Booking,
+            body=body, keyed=True, errors=(*change, *extra), area="bookings",
+        )  # fmt: skip
+
+    return [
+        Endpoint(node, "POST", "/api/v1/holds", make_hold, needs="bookings.make", summary="Hold a slot",
+                 answer=bodies.Hold, status=201, body=bodies.HoldCreate, keyed=True,
+                 errors=(*taken, "hold_limit"), area="holds"),
+        Endpoint(node, "DELETE", "/api/v1/holds/{id}", release_hold, needs="bookings.make",
+                 summary="Release a hold", status=204, keyed=True, errors=("hold_gone",), area="holds"),
+        Endpoint(node, "POST", b, book, needs="bookings.make", summary="Book a slot", answer=bodies.Booking,
+                 status=201, body=bodies.BookingCreate, keyed=True,
+                 errors=(*taken, "hold_gone", "calendar_changed"), area="bookings"),
+        Endpoint(node, "GET", b, list_bookings, needs="bookings.read", summary="List bookings",
+                 answer=list[bodies.Booking], query=BookingsQuery, area="bookings"),
+        Endpoint(node, "GET", b + "/{id}", read_booking, needs=None, summary="Read a booking by id or code",
+                 answer=bodies.Booking, area="bookings"),
+        Endpoint(node, "PATCH", b + "/{id}", patch_booking, needs=None, summary="Change a booking's details",
+                 answer=bodies.Booking, body=bodies.BookingPatch, keyed=True, errors=change, area="bookings"),
+        action("confirm", confirm, bodies.Empty, "Confirm a pending booking"),
+        action("cancel", cancel, bodies.ReasonBody, "Cancel a booking"),
+        action("reject", reject, bodies.ReasonBody, "Reject a booking"),
+        action("complete", complete, bodies.Empty, "Mark a booking as completed", "not_yet"),
+        action("no-show", no_show, bodies.Empty, "Mark that the client did not come", "not_yet"),
+        action("reschedule", reschedule, bodies.RescheduleBody, "Move a booking to another start", *taken),
+        Endpoint(node, "GET", "/api/v1/professionals/{id}/bookings", coming_of_professional,
+                 needs="bookings.read", summary="A professional's bookings", answer=list[bodies.Booking],
+                 query=ComingQuery, area="bookings"),
+        Endpoint(node, "GET", "/api/v1/clients/{id}/bookings", coming_of_client, needs="bookings.read",
+                 summary="A client's bookings", answer=list[bodies.Booking], query=ComingQuery, area="bookings"),
+    ]  # fmt: skip

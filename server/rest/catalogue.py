@@ -1,0 +1,132 @@
+"""Services, and which professional offers them."""
+
+from typing import Any
+
+import msgspec
+
+from protocol import bodies
+from protocol.errors import Refused, invalid
+from server.edge import Call, Endpoint, Reply, decode
+from server.paging import PageQuery, decode_cursor, page
+from storage import catalogue
+
+_decode_new = msgspec.json.Decoder(bodies.ServiceCreate).decode
+_encode = msgspec.json.Encoder().encode
+
+
+async def create_service(call: Call[bodies.ServiceCreate, Any]) -> Reply:
+    service = await catalogue.add_service(call.tx, call.business_id, call.body)
+    _refresh(call, call.body.professional_ids)
+    return Reply(service, 201, {"Location": f"/api/v1/services/{service.id}"})
+
+
+async def read_service(call: Call[Any, Any]) -> bodies.Service:
+    return await catalogue.service_by_id(call.node.database, call.business_id, call.id("id"))
+
+
+async def list_services(call: Call[Any, PageQuery]) -> dict[str, Any]:
+    return await _page(call, None)
+
+
+async def list_services_of(call: Call[Any, PageQuery]) -> dict[str, Any]:
+    return await _page(call, call.id("id"))
+
+
+async def _page(call: Call[Any, PageQuery], professional_id: str | None) -> dict[str, Any]:
+    auth, q = call.node.auth, call.query
+    position = decode_cursor(auth, "services", q.cursor)
+    items = await catalogue.list_services(
+        call.node.database, call.business_id, position[0] if position else None, q.limit + 1, professional_id
+    )
+    return page(auth, "services", items, q.limit, lambda s: (s.id,))
+
+
+async def patch_service(call: Call[bodies.ServicePatch, Any]) -> bodies.Service:
+    service_id = call.id("id")
+    service = await catalogue.patch_service(call.tx, call.business_id, service_id, call.body)
+    _refresh(call, await catalogue.offering(call.tx, call.business_id, service_id))
+    return service
+
+
+async def delete_service(call: Call[Any, Any]) -> None:
+    service_id = call.id("id")
+    offering = await catalogue.offering(call.tx, call.business_id, service_id)
+    await catalogue.delete_service(call.tx, call.business_id, service_id)
+    _refresh(call, offering)
+
+
+class ServiceForProfessional(bodies.Body, kw_only=True):
+    """Either `service_id` of a service there is, or the fields of a new one."""
+
+    service_id: bodies.Uuid | None = None
+    name: bodies.Name | None = None
+    duration_minutes: bodies.Minutes | None = None
+    description: bodies.Text | None = None
+    step_minutes: bodies.Minutes | None = None
+    buffer_before_minutes: bodies.Buffer | None = None
+    buffer_after_minutes: bodies.Buffer | None = None
+    notice_minutes: bodies.Notice | None = None
+    horizon_days: bodies.Horizon | None = None
+    capacity: bodies.Capacity | None = None
+    confirmation: str | None = None
+    price_minor: int | None = None
+    currency: str | None = None
+
+
+async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
+    professional_id, b = call.id("id"), call.body
+    given = {f: v for f in b.__struct_fields__ if (v := getattr(b, f)) is not None}
+    service_id = given.pop("service_id", None)
+    if service_id is not None and given:
+        raise invalid("service_id", "give a service_id or the fields of a new service, not both")
+    if service_id is None:
+        new: bodies.ServiceCreate = decode(_decode_new, _encode(given))
+        service = await catalogue.add_service(call.tx, call.business_id, new)
+        service_id = service.id
+    await catalogue.link(call.tx, call.business_id, professional_id, service_id)
+    _refresh(call, [professional_id])
+    return Reply(await catalogue.service_by_id(call.tx, call.business_id, service_id), 201)
+
+
+async def remove_service_from(call: Call[Any, Any]) -> None:
+    professional_id = call.id("id")
+    await catalogue.unlink(call.tx, call.business_id, professional_id, call.id("service_id"))
+    _refresh(call, [professional_id])
+
+
+def _refresh(call: Call[Any, Any], professional_ids: list[str]) -> None:
+    """Lets active calendars take in the new terms as soon as they are durable."""
+    runtime = call.node.runtime
+
+    async def after() -> None:
+        try:
+            await runtime.refresh_services(professional_ids)
+        except Refused:
+            # The write is done and must be told as done; the calendars are loaded anew instead.
+            runtime.forget_services(professional_ids)
+
+    call.after_commit.append(after)
+
+
+def routes(node: Any) -> list[Endpoint]:
+    s, p = "/api/v1/services", "/api/v1/professionals/{id}/services"
+    return [
+        Endpoint(node, "POST", s, create_service, needs="catalogue.write", status=201, tx=True,
+                 summary="Add a service", answer=bodies.Service, body=bodies.ServiceCreate, area="services"),
+        Endpoint(node, "GET", s, list_services, needs="catalogue.read", summary="List services",
+                 answer=list[bodies.Service], query=PageQuery, area="services"),
+        Endpoint(node, "GET", s + "/{id}", read_service, needs="catalogue.read", summary="Read a service",
+                 answer=bodies.Service, area="services"),
+        Endpoint(node, "PATCH", s + "/{id}", patch_service, needs="catalogue.write", tx=True,
+                 summary="Change a service's terms", answer=bodies.Service, body=bodies.ServicePatch,
+                 area="services"),
+        Endpoint(node, "DELETE", s + "/{id}", delete_service, needs="catalogue.write", status=204, tx=True,
+                 summary="Take a service out of the catalogue", area="services"),
+        Endpoint(node, "GET", p, list_services_of, needs="catalogue.read", query=PageQuery,
+                 summary="Services a professional offers", answer=list[bodies.Service], area="professionals"),
+        Endpoint(node, "POST", p, add_service_to, needs="catalogue.write", status=201, tx=True,
+                 summary="Let a professional offer a service", answer=bodies.Service,
+                 body=ServiceForProfessional, area="professionals"),
+        Endpoint(node, "DELETE", p + "/{service_id}", remove_service_from, needs="catalogue.write", status=204,
+                 tx=True, summary="Let a professional no longer offer a service", area="professionals"),
+    ]  # fmt: skip

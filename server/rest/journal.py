@@ -1,0 +1,37 @@
+"""The journal of a calendar."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from protocol import bodies, limits
+from server.edge import Call, Endpoint
+from server.paging import Limit
+from server.permissions import may_touch_calendar
+from storage import bookings
+
+
+class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Events with a version above `after`, oldest first."""
+
+    after: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Limit = limits.page_size_default
+
+
+async def calendar_events(call: Call[Any, EventsQuery]) -> dict[str, Any]:
+    actor = await call.node.actor(call.id("id"), call.business_id)
+    may_touch_calendar(call.principal, "journal.read", actor.calendar.id)
+    q = call.query
+    found = await bookings.list_events(call.node.database, actor.calendar.id, q.after, q.limit + 1)
+    more = len(found) > q.limit
+    items = found[: q.limit]
+    return {"items": items, "next_cursor": str(items[-1].version) if more else None}
+
+
+def routes(node: Any) -> list[Endpoint]:
+    return [
+        Endpoint(node, "GET", "/api/v1/professionals/{id}/events", calendar_events, needs="journal.read",
+                 summary="A calendar's events; go on with after=next_cursor", answer=list[bodies.EventAnswer],
+                 query=EventsQuery, area="journal"),
+    ]  # fmt: skip

@@ -1,0 +1,91 @@
+"""Health, metrics and the machine-readable contract. Outside the base path, without login."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import prometheus_client
+from aiohttp import web
+
+from protocol import bodies
+from protocol.errors import Refused
+from server.edge import Call, Endpoint, Reply
+
+_PAGES: Final = Path(__file__).resolve().parents[1] / "pages"
+_PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+async def health(call: Call[Any, Any]) -> bodies.Health:
+    return bodies.Health(status="healthy")
+
+
+async def ready(call: Call[Any, Any]) -> Reply:
+    missing = list(call.node.missing())
+    try:
+        await call.node.database.value("shard_count")
+    except Refused:
+        missing = sorted({*missing, "database"})
+    status = "not_ready" if missing else "ready"
+    return Reply(bodies.Readiness(status=status, missing=missing), 503 if missing else 200)
+
+
+async def metrics(call: Call[Any, Any]) -> web.Response:
+    text = prometheus_client.generate_latest(call.node.metrics.registry)
+    return web.Response(body=text, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+async def openapi(call: Call[Any, Any]) -> bytes:
+    return call.request.app["openapi"]  # type: ignore[no-any-return]
+
+
+async def asyncapi(call: Call[Any, Any]) -> bytes:
+    return call.request.app["asyncapi"]  # type: ignore[no-any-return]
+
+
+async def demo_page(call: Call[Any, Any]) -> web.StreamResponse:
+    return web.Response(
+        body=(_PAGES / "index.html").read_bytes(),
+        headers={**_PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"},
+    )
+
+
+async def demo_config(call: Call[Any, Any]) -> dict[str, Any]:
+    row = await call.node.database.row("demo_calendar")
+    if row is None:
+        raise Refused("not_found", "there is no demo business; start with --demo")
+    return {
+        "business": {"slug": row["slug"], "name": row["business_name"]},
+        "professional": {"id": row["id"], "display_name": row["display_name"], "time_zone": row["time_zone"]},
+        "service": {
+            "id": row["service_id"],
+            "name": row["service_name"],
+            "duration_minutes": row["duration_minutes"],
+        },
+    }
+
+
+async def static(request: web.Request) -> web.StreamResponse:
+    """The pages' own files; a name cannot leave their folder."""
+    path = _PAGES / request.match_info["name"]
+    if path.parent != _PAGES or not path.is_file():
+        raise web.HTTPNotFound
+    return web.FileResponse(path, headers={**_PAGE_HEADERS, "Cache-Control": "no-cache"})
+
+
+def routes(node: Any) -> list[Endpoint]:
+    def page(path: str, handler: Any, summary: str, answer: Any = None) -> Endpoint:
+        return Endpoint(node, "GET", path, handler, needs=None, summary=summary, answer=answer, area="operations")
+
+    return [
+        page("/api/health", health, "Whether the process answers", bodies.Health),
+        page("/healthz", health, "Whether the process answers", bodies.Health),
+        page("/readyz", ready, "Whether it can serve, or what is missing", bodies.Readiness),
+        page("/metrics", metrics, "Prometheus metrics"),
+        page("/openapi.json", openapi, "This description"),
+        page("/asyncapi.json", asyncapi, "The live protocol"),
+        page("/", demo_page, "The demo page"),
+        page("/demo.json", demo_config, "What the demo page shows"),
+    ]

@@ -1,0 +1,102 @@
+"""Running a node until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from protocol import limits
+from protocol.errors import Refused
+from server import demo as demo_business
+from server.app import make_app
+from server.auth import USER_TOKEN_TTL_S
+from server.config import Settings
+from server.node import Node
+from server.principal import Principal
+from storage import embedded
+
+log = structlog.get_logger("slotcast")
+
+_KEEP_ALIVE_S = 75.0
+
+
+def dsn_of(settings: Settings) -> str:
+    """The database to use; starts the embedded one when none is named."""
+    return embedded.start(Path(settings.data_dir)) if settings.embedded else settings.database_url
+
+
+async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code."""
+    node = Node(settings, dsn)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    try:
+        await node.start()
+        if demo:
+            await _greet(node)
+        runner = web.AppRunner(
+            make_app(node),
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            max_line_size=limits.header_line_bytes_max,
+            max_field_size=limits.header_line_bytes_max,
+            shutdown_timeout=settings.drain_timeout_s / 2,
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_address=True)
+        await site.start()
+        port = runner.addresses[0][1]
+        log.info("listening", url=f"http://{settings.host}:{port}")
+        if demo:
+            _print_urls(settings.host, port)
+        await _until(stop, node.lost_ownership)
+        log.info("draining")
+        await site.stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(node.drain(), settings.drain_timeout_s)
+        await runner.cleanup()
+    finally:
+        await node.stop()
+    log.info("stopped")
+    return 1 if node.lost_ownership.is_set() else 0
+
+
+async def _until(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(e.wait()) for e in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _greet(node: Node) -> None:
+    found = await demo_business.ensure(node.database, node.shard_count)
+    path = Path(node.settings.data_dir) / "demo-password"
+    if found.password is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(found.password + "\n")
+    password = path.read_text().strip() if path.exists() else "(not known here)"
+    token = node.auth.issue(Principal("demo", found.business_id, "owner", time.time() + 24 * USER_TOKEN_TTL_S))
+    lines = ["", f"  login      {found.email}  {password}", f"  token      {token}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_urls(host: str, port: int) -> None:
+    base = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}"  # noqa: S104 - compared, not bound
+    sys.stdout.write(f"  demo page  {base}/\n  docs       {base}/docs\n\n")
+    sys.stdout.flush()
+
+
+def explain(error: Exception) -> str:
+    """One line for what kept the server from starting."""
+    if isinstance(error, Refused):
+        return error.detail or error.kind.title
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
