@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from actors.runtime import Runtime
 from protocol.errors import Refused
@@ -15,7 +16,7 @@ _CALENDARS_AT_ONCE_MAX: Final = 200
 
 
 class Queries(Protocol):
-    async def fetch(self, query: str, *args: object) -> list[dict[str, str]]: ...
+    async def fetch(self, query: str, *args: object) -> Sequence[Any]: ...
 
 
 class Upkeep:

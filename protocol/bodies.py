@@ -109,8 +109,8 @@ class ClientCreate(Body, kw_only=True):
 class ClientPatch(Body, kw_only=True):
     first_name: Name | UnsetType = UNSET
     last_name: Line | UnsetType = UNSET
-    email: Email | None | UnsetType = UNSET
-    phone_number: Phone | None | UnsetType = UNSET
+    email: Email | UnsetType | None = UNSET
+    phone_number: Phone | UnsetType | None = UNSET
 
 
 class Client(Answer, kw_only=True):
@@ -138,9 +138,9 @@ class ProfessionalCreate(Body, kw_only=True):
 
 class ProfessionalPatch(Body, kw_only=True):
     display_name: Name | UnsetType = UNSET
-    specialisation: Line | None | UnsetType = UNSET
-    bio: Text | None | UnsetType = UNSET
-    phone_number: Phone | None | UnsetType = UNSET
+    specialisation: Line | UnsetType | None = UNSET
+    bio: Text | UnsetType | None = UNSET
+    phone_number: Phone | UnsetType | None = UNSET
 
 
 class Professional(Answer, kw_only=True):
@@ -181,7 +181,7 @@ class ServicePatch(Body, kw_only=True):
     """New terms hold for new bookings; those already made keep theirs."""
 
     name: Name | UnsetType = UNSET
-    description: Text | None | UnsetType = UNSET
+    description: Text | UnsetType | None = UNSET
     duration_minutes: Minutes | UnsetType = UNSET
     step_minutes: Minutes | UnsetType = UNSET
     buffer_before_minutes: Buffer | UnsetType = UNSET
@@ -190,8 +190,8 @@ class ServicePatch(Body, kw_only=True):
     horizon_days: Horizon | UnsetType = UNSET
     capacity: Capacity | UnsetType = UNSET
     confirmation: Literal["instant", "approval"] | UnsetType = UNSET
-    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | None | UnsetType = UNSET
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None | UnsetType = UNSET
+    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | UnsetType | None = UNSET
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType | None = UNSET
 
 
 class Service(Answer, kw_only=True):

@@ -178,7 +178,7 @@ encode_server = msgspec.json.Encoder().encode
 
 
 class Close(IntEnum):
-    """Why the server closes. 4000–4099: come back at once or after `goodbye`; 4100–4199: do not come back as you are."""
+    """Why the server closes. 4000–4099: come back at once or after `goodbye`; 4100–4199: do not, as you are."""
 
     GOING_AWAY = 1001
     BINARY = 1003

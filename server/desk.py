@@ -277,7 +277,7 @@ def _changed(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
         "updated_at": format_us(outcome.at),
         "calendar_version": outcome.version,
     }
-    status = _STATUS.get(type(event))
+    status = _STATUS.get(type(event)) if event is not None else None
     if status is not None:
         changes["status"] = status
     if isinstance(event, ev.Cancelled):

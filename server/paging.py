@@ -2,7 +2,7 @@
 
 import base64
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -42,9 +42,22 @@ def decode_cursor(auth: Auth, what: str, cursor: str | None) -> list[Any] | None
     return position
 
 
-def page(auth: Auth, what: str, items: list[Any], limit: int, position_of: Any) -> dict[str, Any]:
-    """The body of a list, from one item more than asked for: that there is one more makes the cursor."""
+def page(
+    auth: Auth,
+    what: str,
+    items: list[Any],
+    limit: int,
+    position_of: Callable[[Any], Sequence[Any]] | None = None,
+) -> dict[str, Any]:
+    """The body of a list, from one item more than asked for: that there is one more makes the cursor.
+
+    `position_of` gives the sort key of an item; its `id` when absent.
+    """
     more = len(items) > limit
     items = items[:limit]
-    cursor = encode_cursor(auth, what, position_of(items[-1])) if more and items else None
+    cursor = (
+        encode_cursor(auth, what, position_of(items[-1]) if position_of else (items[-1].id,))
+        if more and items
+        else None
+    )
     return {"items": items, "next_cursor": cursor}

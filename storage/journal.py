@@ -25,7 +25,7 @@ from protocol import limits
 from protocol.errors import Refused
 from storage.batch import Batch, Fence
 from storage.meter import Meter
-from storage.postgres import connect_writer, is_lost_connection
+from storage.postgres import connect_writer, is_lost_connection, sqlstate
 from storage.queries import sql
 
 log = logging.getLogger("slotcast.journal")
@@ -68,7 +68,7 @@ class PostgresJournal:
 
     async def flush(self) -> None:
         """Returns when nothing waits any more."""
-        while self.waiting:
+        while self.waiting:  # noqa: ASYNC110 - an event would have to be set on every commit
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
@@ -85,7 +85,7 @@ class Writer:
         self._gathering: deque[Entry] = deque()
         self._in_flight: Sequence[Entry] = ()
         self._wake = asyncio.Event()
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: asyncpg.Connection | None = None
         self._statement: Any = None
         self._task: asyncio.Task[None] | None = None
         self._listener: JournalListener
@@ -153,7 +153,7 @@ class Writer:
         except asyncpg.PostgresError as error:
             if is_lost_connection(error):
                 await self._recover(entries)
-            elif error.sqlstate == _FENCED:
+            elif sqlstate(error) == _FENCED:
                 await self._drop_fenced_shards(entries)
             else:
                 await self._split(entries, error)
@@ -293,8 +293,10 @@ class Writer:
             if shard in now:
                 written = now[shard].seq == seq
             else:
-                written = await self._connection.fetchval(
-                    sql("written_by"), shard, seq, before[shard].epoch, timeout=limits.commit_timeout_s
+                written = bool(
+                    await self._connection.fetchval(
+                        sql("written_by"), shard, seq, before[shard].epoch, timeout=limits.commit_timeout_s
+                    )
                 )
             break
         self._forget_shards(set(self.fences) - set(now))
@@ -314,7 +316,7 @@ class Writer:
 
 def _loss_of(error: Exception) -> Loss:
     constraint = getattr(error, "constraint_name", None)
-    if getattr(error, "sqlstate", None) == _KEY_TAKEN or constraint == "idempotency_keys_once":
+    if sqlstate(error) == _KEY_TAKEN or constraint == "idempotency_keys_once":
         return Loss.KEY_TAKEN
     if constraint == "bookings_code":
         return Loss.CODE_TAKEN

@@ -1,6 +1,6 @@
 """What the journal measures; the server exports it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol
@@ -20,7 +20,7 @@ class Meter(Protocol):
         ...
 
     @contextmanager
-    def commit(self, events: int) -> Iterator[None]:
+    def commit(self, events: int) -> Generator[None]:
         started = perf_counter()
         try:
             yield

@@ -1,9 +1,9 @@
 """Migrations: plain SQL, up and down, applied by pogo-migrate under an advisory lock."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from pogo_core.util import migrate
@@ -23,7 +23,7 @@ class MigrationState(NamedTuple):
 
 
 @asynccontextmanager
-async def _locked(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+async def _locked(dsn: str) -> AsyncGenerator[asyncpg.Connection]:
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -30,18 +30,18 @@ class SingleNode:
     def __init__(self, dsn: str, lost: Callable[[], None]) -> None:
         self._dsn = dsn
         self._lost = lost
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: asyncpg.Connection | None = None
 
     async def claim(self) -> None:
         """Raises `AlreadyRunning` when the lock stays taken; a node that was just killed frees it in a moment."""
-        self._connection = await asyncpg.connect(
+        connection = self._connection = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=CONNECT_TIMEOUT_S,
             server_settings={"application_name": "slotcast ownership"},
         )
         for _ in range(_CLAIM_TRIES):
-            if await self._connection.fetchval(sql("claim_database")):
+            if await connection.fetchval(sql("claim_database")):
                 return
             await asyncio.sleep(_CLAIM_PAUSE_S)
         raise AlreadyRunning("another node without SLOTCAST_REDIS_URL is running on this database")

@@ -1,7 +1,7 @@
 """Connections. Every acquire, connect and query has a timeout, and a lost database is one kind of error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, Final
@@ -13,7 +13,7 @@ from protocol.errors import Refused
 from storage.meter import Meter
 from storage.queries import sql
 
-CONNECT_TIMEOUT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 3.0
 QUERY_TIMEOUT_S: Final = 10.0
 
@@ -24,10 +24,15 @@ _LOST_CLASSES: Final = ("08", "25", "40", "53", "57")
 
 def is_lost_connection(error: asyncpg.PostgresError) -> bool:
     """Whether an error says that this database cannot be used now, rather than that a statement was wrong."""
-    return isinstance(error, asyncpg.PostgresConnectionError) or (error.sqlstate or "08")[:2] in _LOST_CLASSES
+    return isinstance(error, asyncpg.PostgresConnectionError) or sqlstate(error)[:2] in _LOST_CLASSES
 
 
-async def connect_writer(dsn: str, name: str) -> "asyncpg.Connection[Any]":
+def sqlstate(error: BaseException) -> str:
+    """The error's SQLSTATE; that of a lost connection for one that has none."""
+    return getattr(error, "sqlstate", None) or "08000"
+
+
+async def connect_writer(dsn: str, name: str) -> asyncpg.Connection:
     """A connection of its own for a journal writer."""
     return await asyncpg.connect(
         dsn,
@@ -45,7 +50,7 @@ class Database:
     `Refused(unavailable)`; other errors of Postgres pass through.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", meter: Meter) -> None:
+    def __init__(self, pool: asyncpg.Pool, meter: Meter) -> None:
         self._pool = pool
         self._meter = meter
 
@@ -81,7 +86,7 @@ class Database:
             return await connection.fetchval(sql(query), *args)
 
     @asynccontextmanager
-    async def transaction(self) -> "AsyncIterator[Transaction]":
+    async def transaction(self) -> "AsyncGenerator[Transaction]":
         """Commits on leaving, rolls back on an exception."""
         async with self._connection() as connection, connection.transaction():
             yield Transaction(connection)
@@ -93,7 +98,7 @@ class Database:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncGenerator[Any]:
         started = perf_counter()
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
@@ -104,7 +109,7 @@ class Database:
             if is_lost_connection(error):
                 raise Refused("unavailable") from error
             if isinstance(error, asyncpg.UniqueViolationError):
-                raise Refused("conflict", f"it exists already ({error.constraint_name})") from error
+                raise Refused("conflict", f"it exists already ({getattr(error, 'constraint_name', '')})") from error
             raise
         finally:
             self._meter.query(perf_counter() - started)

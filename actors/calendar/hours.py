@@ -104,9 +104,9 @@ class Hours:
         last = local_date(max(from_us, to_us - 1), self.tz) + timedelta(days=1)
         found: list[Span] = []
         while day <= last:
-            for a, b in self.of_date(day):
-                # A repeated hour can make the end of one range pass the start of the next.
-                a = max(a, found[-1][1]) if found else a
+            for opens, b in self.of_date(day):
+                # A skipped hour can make the end of one range pass the start of the next.
+                a = max(opens, found[-1][1]) if found else opens
                 if a < b and a < to_us and b > from_us:
                     found.append((a, b))
             day += timedelta(days=1)

@@ -31,8 +31,8 @@ class LiveSocket:
     """A `Sink` of views. Public attributes are the hub's."""
 
     __slots__ = (
-        "_in_flight", "_missed", "_node", "_transport", "_views", "_ws", "behind_since", "ending", "last_heard", "session",
-        "visitor",
+        "_in_flight", "_missed", "_node", "_transport", "_views", "_ws", "behind_since", "ending", "last_heard",
+        "session", "visitor",
     )  # fmt: skip
 
     def __init__(

@@ -89,7 +89,7 @@ async def list_service_tokens(call: Call[Any, PageQuery]) -> dict[str, Any]:
     items = await people.list_service_tokens(
         call.node.database, call.business_id, position[0] if position else None, q.limit + 1
     )
-    return page(auth, "tokens", items, q.limit, lambda t: (t.id,))
+    return page(auth, "tokens", items, q.limit)
 
 
 async def revoke_service_token(call: Call[Any, Any]) -> None:

@@ -289,7 +289,7 @@ async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
     items = await bookings.list_time_off(
         call.node.database, actor.calendar.id, position[0] if position else None, q.limit + 1
     )
-    return page(auth, "time_off", items, q.limit, lambda t: (t.id,))
+    return page(auth, "time_off", items, q.limit)
 
 
 async def delete_time_off(call: Call[Any, Any]) -> None:

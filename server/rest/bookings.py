@@ -1,5 +1,6 @@
 """Holds and bookings."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from server.principal import Principal
 from storage import bookings
 from storage.bookings import BookingFilter, BookingRow
 
-_MANAGE_TOKEN = "X-Manage-Token"
+_MANAGE_HEADER = "X-Manage-Token"
 
 
 class BookingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +68,7 @@ async def book(call: Call[bodies.BookingCreate, Any]) -> Reply:
 
 
 def _token(call: Call[Any, Any]) -> str | None:
-    return call.request.headers.get(_MANAGE_TOKEN)
+    return call.request.headers.get(_MANAGE_HEADER)
 
 
 async def _found(call: Call[Any, Any], permission: str) -> BookingRow:
@@ -86,7 +87,9 @@ async def read_booking(call: Call[Any, Any]) -> Reply:
     return Reply(row.body, headers=etag(row.body))
 
 
-async def _change(call: Call[Any, Any], permission: str, command: Any) -> Reply:
+async def _change(
+    call: Call[Any, Any], permission: str, command: Callable[[BookingRow, Principal], cmd.Command]
+) -> Reply:
     row = await _found(call, permission)
     who = _who(call, row)
     key = call.key and msgspec.structs.replace(call.key, scope=who.scope)
@@ -179,11 +182,11 @@ async def _page(call: Call[Any, Any], f: BookingFilter, limit: int, cursor: str 
         (position[0], position[1]) if position else None,
         limit + 1,
     )
-    return page(auth, "bookings", items, limit, lambda b: (_start_us(b), b.id))
+    return page(auth, "bookings", items, limit, _position)
 
 
-def _start_us(booking: bodies.Booking) -> int:
-    return to_us(datetime.fromisoformat(booking.start))
+def _position(booking: bodies.Booking) -> tuple[int, str]:
+    return to_us(datetime.fromisoformat(booking.start)), booking.id
 
 
 async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]:
@@ -208,7 +211,8 @@ async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, A
 def routes(node: Any) -> list[Endpoint]:
     b, change = "/api/v1/bookings", ("invalid_transition", "version_mismatch", "idempotency_mismatch")
     taken = ("slot_unavailable", "outside_hours", "off_grid", "in_the_past", "too_soon", "beyond_horizon",
-             "too_many_attendees", "service_not_offered", "idempotency_mismatch", "unavailable", "overloaded")  # fmt: skip
+             "too_many_attendees", "service_not_offered", "idempotency_mismatch", "unavailable",
+             "overloaded")  # fmt: skip
 
     def action(name: str, handler: Any, body: Any, summary: str, *extra: str) -> Endpoint:
         # Guests act with a manage token, so the handler itself asks who it is.

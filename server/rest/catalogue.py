@@ -38,7 +38,7 @@ async def _page(call: Call[Any, PageQuery], professional_id: str | None) -> dict
     items = await catalogue.list_services(
         call.node.database, call.business_id, position[0] if position else None, q.limit + 1, professional_id
     )
-    return page(auth, "services", items, q.limit, lambda s: (s.id,))
+    return page(auth, "services", items, q.limit)
 
 
 async def patch_service(call: Call[bodies.ServicePatch, Any]) -> bodies.Service:

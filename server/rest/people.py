@@ -69,7 +69,7 @@ async def _page(call: Call[Any, PageQuery], what: str, read: Any) -> dict[str, A
     auth, q = call.node.auth, call.query
     position = decode_cursor(auth, what, q.cursor)
     items = await read(call.node.database, call.business_id, position[0] if position else None, q.limit + 1)
-    return page(auth, what, items, q.limit, lambda i: (i.id,))
+    return page(auth, what, items, q.limit)
 
 
 def routes(node: Any) -> list[Endpoint]:
