@@ -42,6 +42,10 @@ class Activation:
     def waiting(self) -> int:
         return self._count
 
+    def awaits(self, calendar_id: str) -> bool:
+        """Whether anybody waits for it already."""
+        return calendar_id in self._waiting
+
     def enqueue(self, calendar_id: str, waiter: Waiter) -> None:
         """Raises `Refused(overloaded)` beyond `activation_waiting_max` in all or the mailbox of one calendar."""
         waiters = self._waiting.setdefault(calendar_id, [])

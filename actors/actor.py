@@ -20,11 +20,15 @@ from actors.views import View, ViewKey
 
 
 class Parked(NamedTuple):
-    """Something to tell once `version` is committed; `again` runs instead when it never will be."""
+    """Something to tell once `version` is committed; `again` runs instead when it never will be.
+
+    `work` is whose answer it is, where there is a deadline to keep.
+    """
 
     version: int
     tell: Callable[[], None]
     again: Callable[[], None]
+    work: Work | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +91,13 @@ class Actor:
                 p.tell()
             else:
                 self.park(p)
+
+    def take_overdue(self, now_s: float) -> list[Work]:
+        """Whose answers cannot be told in time; they are parked no longer."""
+        overdue = [p.work for p in self.parked or () if p.work is not None and p.work.deadline < now_s]
+        if overdue:
+            self.parked = [p for p in self.parked or () if p.work is None or p.work.deadline >= now_s] or None
+        return overdue
 
     def retry_parked(self) -> None:
         """Runs again what rested on events that were lost."""

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -151,6 +151,14 @@ class JournalListener(Protocol):
 
     def lost(self, entries: Sequence[Entry], loss: Loss) -> None:
         """Nothing of these entries was written."""
+        ...
+
+    def unsettled(self, entries: Sequence[Entry]) -> None:
+        """What became of these entries cannot be known for now; called again and again until it is told."""
+        ...
+
+    def fenced(self, shards: Set[int]) -> None:
+        """Others may have written to these shards: what is in memory of their calendars is not to be trusted."""
         ...
 
 

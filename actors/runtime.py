@@ -6,7 +6,7 @@ calendar's bookings. A command for an active calendar is decided within the call
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -150,7 +150,7 @@ class Runtime:
             _remember_in_flight(actor, work, work.key)
         elif actor.pending:
             # It may rest on events that are not durable yet; it is told when they are, or decided again.
-            actor.park(Parked(outcome.version, lambda: self._answer(work, outcome), lambda: self._run(work)))
+            actor.park(Parked(outcome.version, lambda: self._answer(work, outcome), lambda: self._run(work), work))
         else:
             self._answer(work, outcome)
 
@@ -239,13 +239,26 @@ class Runtime:
             self._again(entry.work, loss)
         for actor in actors:
             actor.retry_parked()
-            # Viewers wait for the true state even if nobody asks for it.
-            if actor.views:
-                self._enqueue(
-                    actor.calendar.id,
-                    Waiter(_nothing, lambda _: None, self._loop.time() + limits.request_deadline_s),
-                )
+            self._reload_if_watched(actor)
         self.activation.pump()
+
+    def unsettled(self, entries: Sequence[Entry]) -> None:
+        """Nobody waits past their deadline; the same key tells later what became of it."""
+        now_s = self._loop.time()
+        for entry in entries:
+            work = entry.work
+            if work.deadline < now_s and not work.future.done():
+                _fail(work, Refused("unknown_outcome"))
+                self._count(work, "unknown_outcome")
+        for actor in {e.owner for e in entries}:
+            for work in actor.take_overdue(now_s):
+                _fail(work, Refused("deadline_exceeded"))
+                self._count(work, "deadline_exceeded")
+
+    def fenced(self, shards: Set[int]) -> None:
+        for actor in self.actors.values():
+            if actor.shard in shards:
+                actor.stale = True
 
     def _again(self, work: Work, loss: Loss) -> None:
         work.tries += 1
@@ -264,6 +277,19 @@ class Runtime:
             self._run(work)
 
     # Activation and passivation
+
+    def reload_watched(self) -> None:
+        """Tries again where a calendar that is watched could not be loaded anew."""
+        for actor in self.watch.watched:
+            if actor.stale:
+                self._reload_if_watched(actor)
+
+    def _reload_if_watched(self, actor: Actor) -> None:
+        """Viewers wait for the true state even if nobody asks for it."""
+        calendar_id = actor.calendar.id
+        if actor.views and not self.activation.awaits(calendar_id):
+            deadline = self._loop.time() + limits.request_deadline_s
+            self._enqueue(calendar_id, Waiter(_nothing, lambda _: None, deadline))
 
     def _may_load(self, calendar_id: str) -> bool:
         actor = self.actors.get(calendar_id)
@@ -354,12 +380,19 @@ class Runtime:
             )
 
     async def settled(self, actor: Actor, version: int) -> bool:
-        """Waits until `version` is committed; `False` when it never will be."""
+        """Waits until `version` is committed; `False` when it never will be.
+
+        Raises `Refused(deadline_exceeded)` when that cannot be known in time.
+        """
         if version <= actor.committed:
             return True
         fate: asyncio.Future[bool] = self._loop.create_future()
         actor.park(Parked(version, lambda: _set_result(fate, True), lambda: _set_result(fate, False)))
-        return await fate
+        late = self._loop.call_later(limits.request_deadline_s, _set_late, fate)
+        try:
+            return await fate
+        finally:
+            late.cancel()
 
     # Housekeeping
 
@@ -424,6 +457,11 @@ def _set(future: "asyncio.Future[None]", refused: Refused | None = None) -> None
 def _set_result(future: "asyncio.Future[bool]", result: bool) -> None:
     if not future.done():
         future.set_result(result)
+
+
+def _set_late(future: "asyncio.Future[bool]") -> None:
+    if not future.done():
+        future.set_exception(Refused("deadline_exceeded"))
 
 
 def _nothing() -> None:

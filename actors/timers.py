@@ -44,6 +44,7 @@ class Timers:
                 break
             self.sweep(heapq.heappop(self._heap)[1])
         self._runtime.watch.tick(now)
+        self._runtime.reload_watched()
         self._runtime.activation.drop_overdue(asyncio.get_running_loop().time())
         self._ticks += 1
         if self._ticks % _PASSIVATE_EVERY_TICKS == 0:

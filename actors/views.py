@@ -42,8 +42,8 @@ class Sink(Protocol):
         ...
 
 
-State = tuple[str, int]
-"""A slot's state and free places, as last published."""
+State = tuple[str, int, int]
+"""A slot's state, free places and duration, as last published."""
 
 Changes = dict[int, State | None]
 """By start; `None` for a start that is no slot any more."""
@@ -52,7 +52,7 @@ Changes = dict[int, State | None]
 class View:
     __slots__ = (
         "_ring", "_ring_bytes", "_snapshot", "due", "floor", "id", "idle_since", "key",
-        "published", "sent_version", "service", "starts", "subscribers", "version",
+        "outdated", "published", "sent_version", "service", "starts", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(self, view_id: str, key: ViewKey, service: Service, calendar: Calendar, now: int) -> None:
@@ -63,14 +63,17 @@ class View:
         self.idle_since = 0.0
         self.starts: list[int] = []
         self.published: dict[int, State] = {}
-        self.version = self.sent_version = self.floor = calendar.version
+        self.version = self.sent_version = calendar.version
+        # Who was here before this view was made may have missed what time has changed since, without a new version.
+        self.floor = calendar.version + 1
         self.due: int | None = None
+        self.outdated = False
         self._ring: deque[tuple[int, Frame]] = deque()
         self._ring_bytes = 0
         self._snapshot: tuple[int, Frame] | None = None
         for slot in slots_between(calendar, service, key.from_us, key.to_us, now):
             self.starts.append(slot.start)
-            self.published[slot.start] = (slot.state, slot.remaining)
+            self.published[slot.start] = (slot.state, slot.remaining, service.duration)
         self.due = next_change_by_time(service, self.starts, now)
 
     def changes_in(self, calendar: Calendar, spans: Iterable[tuple[int, int]], now: int) -> Changes:
@@ -82,46 +85,53 @@ class View:
             high = bisect_left(self.starts, b + s.before)
             for start in self.starts[low:high]:
                 verdict = judge(calendar, s, start, now)
-                found[start] = (verdict.state, verdict.remaining)
+                found[start] = (verdict.state, verdict.remaining, s.duration)
         return found
 
-    def changes_of_everything(self, calendar: Calendar, service: Service, now: int) -> Changes:
-        """For new hours or terms: every slot there is now, and `None` for each that was."""
-        self.service = service
+    def changes_of_everything(self, calendar: Calendar, service: Service | None, now: int) -> Changes:
+        """For new hours or terms: every slot there is now, and `None` for each that was. A service that is no longer
+        offered (`None`) has no slots.
+        """
         found: Changes = dict.fromkeys(self.starts, None)
+        if service is None:
+            self.starts, self.due = [], None
+            return found
+        self.service = service
         self.starts = list(starts_between(calendar, service, self.key.from_us, self.key.to_us))
         del self.starts[limits.slots_per_answer_max :]
         for start in self.starts:
             verdict = judge(calendar, service, start, now)
-            found[start] = (verdict.state, verdict.remaining)
+            found[start] = (verdict.state, verdict.remaining, service.duration)
         self.due = next_change_by_time(service, self.starts, now)
         return found
 
     def changes_by_time(self, calendar: Calendar, now: int) -> Changes:
-        """The slots whose state has changed because `now` moved on; sets when to ask next."""
+        """The states of all slots, for when `now` has passed `due`; sets when to ask next.
+
+        None is left out for being as published: what is on its way to be published may differ.
+        """
         found = self.changes_in(calendar, ((self.key.from_us, self.key.to_us),), now)
         self.due = next_change_by_time(self.service, self.starts, now)
-        return {start: state for start, state in found.items() if self.published.get(start) != state}
+        return found
 
-    def publish(self, changes: Changes, version: int) -> None:
-        """Tells every subscriber what differs from what was last told. Nothing is sent when nothing does."""
+    def publish(self, changes: Changes, version: int) -> bool:
+        """Tells every subscriber what differs from what was last told; whether anything does."""
         real = {s: state for s, state in changes.items() if self.published.get(s) != state}
         self.version = version
         if not real:
-            return
+            return False
         for start, state in real.items():
             if state is None:
                 self.published.pop(start, None)
             else:
                 self.published[start] = state
-        duration = self.service.duration
         frame = Frame(
             encode_server(
                 Delta(
                     view=self.id,
                     from_version=self.sent_version,
                     version=version,
-                    changes=[_slot_view(s, duration, state) for s, state in sorted(real.items()) if state],
+                    changes=[_slot_view(s, state) for s, state in sorted(real.items()) if state],
                     removed=[format_us(s) for s, state in sorted(real.items()) if state is None],
                 )
             ),
@@ -132,12 +142,13 @@ class View:
         self._remember(version, frame)
         for subscriber in tuple(self.subscribers):
             subscriber.deliver(self, frame)
+        return True
 
     def rebase(self, version: int) -> None:
         """After the calendar was loaded anew: what was published may rest on events that were never written."""
         self._ring.clear()
         self._ring_bytes = 0
-        self.floor = version
+        self.floor = version + 1
         self.sent_version = min(self.sent_version, version)
         self._snapshot = None
 
@@ -162,18 +173,17 @@ class View:
     def snapshot(self) -> Frame:
         """All slots as last published, encoded once per version."""
         if self._snapshot is None or self._snapshot[0] != self.version:
-            duration = self.service.duration
             payload = encode_server(
                 Snapshot(
                     view=self.id,
                     version=self.version,
                     time_zone=self.key.time_zone,
-                    slots=[_slot_view(s, duration, state) for s, state in sorted(self.published.items())],
+                    slots=[_slot_view(s, state) for s, state in sorted(self.published.items())],
                 )
             )
             self._snapshot = (self.version, Frame(payload, self.version))
         return self._snapshot[1]
 
 
-def _slot_view(start: int, duration: int, state: State) -> SlotView:
-    return SlotView(format_us(start), format_us(start + duration), state[0], state[1])  # type: ignore[arg-type]
+def _slot_view(start: int, state: State) -> SlotView:
+    return SlotView(format_us(start), format_us(start + state[2]), state[0], state[1])  # type: ignore[arg-type]

@@ -25,6 +25,10 @@ class Watch:
     def views(self) -> int:
         return sum(len(a.views or ()) for a in self._watched.values())
 
+    @property
+    def watched(self) -> Sequence[Actor]:
+        return tuple(self._watched.values())
+
     def open(self, actor: Actor, key: ViewKey) -> View:
         """The view, made if nobody watches it yet. What it shows may rest on events up to the calendar's version;
         wait for that before showing it.
@@ -39,9 +43,7 @@ class Watch:
             if service is None:
                 raise Refused("service_not_offered")
             if len(actor.views) >= limits.views_per_calendar_max:
-                self._drop_unwatched(actor, self._loop.time())
-                if len(actor.views) >= limits.views_per_calendar_max:
-                    raise Refused("limit_reached", "too many different views of this calendar are open")
+                raise Refused("limit_reached", "too many different views of this calendar are open")
             view = View(view_id(*key), key, service, actor.calendar, self._clock.now_us())
             actor.views[key] = view
             self._watched[actor.calendar.id] = actor
@@ -67,8 +69,8 @@ class Watch:
         return {view: self._changes(actor, view, spans, now) for view in (actor.views or {}).values()}
 
     def _changes(self, actor: Actor, view: View, spans: set[tuple[int, int]], now: int) -> Changes:
-        if EVERYTHING in spans:
-            return view.changes_of_everything(actor.calendar, view.service, now)
+        if EVERYTHING in spans or view.outdated:
+            return _everything(actor, view, now)
         changes = view.changes_in(actor.calendar, spans, now)
         if view.due is not None and view.due <= now:
             # A calendar that is never quiet would else never tell what time has changed.
@@ -86,22 +88,22 @@ class Watch:
                 merged.setdefault(view, {}).update(states)
                 version[view] = last
         for view, states in merged.items():
-            view.publish(states, version[view])
+            self._publish(view, states, version[view])
+
+    def _publish(self, view: View, changes: Changes, version: int) -> None:
+        if view.publish(changes, version):
             self.deltas += 1
 
     def refresh(self, actor: Actor) -> None:
-        """After a reload or new terms: shows what is true now. A service no longer offered has no slots."""
+        """After a reload or new terms: shows what is true now."""
         now = self._clock.now_us()
         for view in (actor.views or {}).values():
-            service = _terms(actor, view.key.service_id)
-            changes = (
-                view.changes_of_everything(actor.calendar, service, now)
-                if service is not None
-                else dict.fromkeys(view.starts, None)
-            )
-            if actor.pending == 0:
+            if actor.pending:
+                # What is shown must not be ahead of the database: the next event carries it, or the next quiet tick.
+                view.outdated = True
+            else:
                 view.rebase(actor.committed)
-                view.publish(changes, actor.committed)
+                self._publish(view, _everything(actor, view, now), actor.committed)
 
     def tick(self, now: int) -> None:
         """Publishes what time alone has changed, and forgets views that nobody has watched for a while."""
@@ -112,8 +114,10 @@ class Watch:
                 # Changes by time must not carry tentative ones with them; the next tick is soon.
                 continue
             for view in (actor.views or {}).values():
-                if view.due is not None and view.due <= now:
-                    view.publish(view.changes_by_time(actor.calendar, now), actor.committed)
+                if view.outdated:
+                    self._publish(view, _everything(actor, view, now), actor.committed)
+                elif view.due is not None and view.due <= now:
+                    self._publish(view, view.changes_by_time(actor.calendar, now), actor.committed)
 
     def _drop_unwatched(self, actor: Actor, now_s: float) -> None:
         views = actor.views or {}
@@ -123,6 +127,11 @@ class Watch:
         if not views:
             actor.views = None
             self._watched.pop(actor.calendar.id, None)
+
+
+def _everything(actor: Actor, view: View, now: int) -> Changes:
+    view.outdated = False
+    return view.changes_of_everything(actor.calendar, _terms(actor, view.key.service_id), now)
 
 
 def _terms(actor: Actor, service_id: str) -> Service | None:

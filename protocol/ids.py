@@ -1,14 +1,37 @@
 """Identifiers: UUIDv7 for things, short codes for people."""
 
 import os
-import secrets
 import time
 
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ" + "47"
 """Thirty letters and digits that are not mistaken for each other; two repeat so that a byte maps evenly."""
 
+_POOL_BYTES = 4_096
+_pool = b""
+_pool_at = 0
+
 _last_ms = 0
 _counter = 0
+
+
+def _random(count: int) -> bytes:
+    """Bytes of the system's generator, drawn in large pieces: a system call per id would cost more than the id."""
+    global _pool, _pool_at  # noqa: PLW0603 - one pool for the process
+    end = _pool_at + count
+    if end > len(_pool):
+        _pool, _pool_at, end = os.urandom(_POOL_BYTES), 0, count
+    drawn = _pool[_pool_at:end]
+    _pool_at = end
+    return drawn
+
+
+def _forget_pool() -> None:
+    global _pool, _pool_at
+    _pool, _pool_at = b"", 0
+
+
+# A forked child must not draw the bytes its parent will draw.
+os.register_at_fork(after_in_child=_forget_pool)
 
 
 def new_id() -> str:
@@ -27,14 +50,14 @@ def new_id() -> str:
     else:
         _last_ms = ms
         _counter = 0
-    rand = os.urandom(8).hex()
+    rand = _random(8).hex()
     head = f"{ms:012x}"
     variant = "89ab"[int(rand[0], 16) & 3]
     return f"{head[:8]}-{head[8:]}-7{_counter:03x}-{variant}{rand[1:4]}-{rand[4:16]}"
 
 
 def _code(length: int) -> str:
-    return "".join([_ALPHABET[b & 31] for b in secrets.token_bytes(length)])
+    return "".join([_ALPHABET[b & 31] for b in _random(length)])
 
 
 def booking_code() -> str:

@@ -110,7 +110,7 @@ class ServerMessage(msgspec.Struct, kw_only=True, tag_field="type", omit_default
     pass
 
 
-class Welcome(ServerMessage, kw_only=True, tag="welcome"):
+class Welcome(ServerMessage, kw_only=True, tag="welcome", omit_defaults=False):
     """`session` names the connection in logs; `login_required_within_s` is 0 where public views are allowed."""
 
     session: str
@@ -119,7 +119,7 @@ class Welcome(ServerMessage, kw_only=True, tag="welcome"):
     login_required_within_s: float = 0
 
 
-class Subscribed(ServerMessage, kw_only=True, tag="subscribed"):
+class Subscribed(ServerMessage, kw_only=True, tag="subscribed", omit_defaults=False):
     """`recovered` tells whether what follows continues from `since`; otherwise a snapshot follows."""
 
     id: str

@@ -31,11 +31,15 @@ def from_us(us: int) -> datetime:
 
 
 @lru_cache(maxsize=65_536)
+def _format_second(second: int) -> str:
+    return from_us(second * SECOND).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def format_us(us: int) -> str:
-    """RFC 3339 in UTC, with milliseconds only where there are any. Starts repeat, hence the cache."""
-    text = from_us(us).strftime("%Y-%m-%dT%H:%M:%S")
-    millis = us % SECOND // 1000
-    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+    """RFC 3339 in UTC, with milliseconds only where there are any. Seconds repeat, hence the cache."""
+    second, rest = divmod(us, SECOND)
+    millis = rest // 1000
+    return f"{_format_second(second)}.{millis:03d}Z" if millis else _format_second(second) + "Z"
 
 
 def bounded_us(field: str, moment: datetime) -> int:

@@ -1,6 +1,7 @@
 """The aiohttp application: every route in one list, and what is not an endpoint beside it."""
 
 import logging
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -10,7 +11,7 @@ from swagger_ui import api_doc  # type: ignore[import-untyped]
 from protocol import limits
 from protocol.errors import Refused
 from server import asyncapi, openapi
-from server.edge import Endpoint, make_middleware, problem_response, request_id_of
+from server.edge import Elsewhere, Endpoint, problem_response, request_id_of
 from server.live.socket import live_socket
 from server.live.sse import live_stream
 from server.node import Node
@@ -27,25 +28,26 @@ def endpoints(node: Any) -> list[Endpoint]:
 
 
 def make_app(node: Node) -> web.Application:
-    app = web.Application(middlewares=[make_middleware(node)], client_max_size=limits.body_bytes_max, logger=log)
+    app = web.Application(client_max_size=limits.body_bytes_max, logger=log)
     found = endpoints(node)
     for endpoint in found:
-        app.router.add_route(endpoint.method, endpoint.path, endpoint)
+        app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
     app["openapi"] = orjson.dumps(openapi.document(found))
     app["asyncapi"] = orjson.dumps(asyncapi.document())
-    app.router.add_get("/api/v1/live", _live(node, live_socket, "/api/v1/live"))
-    app.router.add_get("/api/v1/live/sse", _live(node, live_stream, "/api/v1/live/sse"))
-    app.router.add_get("/static/{name}", operations.static)
+    app.router.add_get("/api/v1/live", _plain(node, partial(live_socket, node), "/api/v1/live"))
+    app.router.add_get("/api/v1/live/sse", _plain(node, partial(live_stream, node), "/api/v1/live/sse"))
+    app.router.add_get("/static/{name}", _plain(node, operations.static, "/static/{name}"))
     api_doc(app, config_rel_url="/../openapi.json", url_prefix="/docs", title="Slotcast API")
+    app.router.add_route("*", "/{path:.*}", Elsewhere(node, found).handle)
     return app
 
 
-def _live(node: Node, handler: Any, route: str) -> Any:
-    """Live connections last; what counts as a request is only how they began."""
+def _plain(node: Node, handler: Any, route: str) -> Any:
+    """For what is no endpoint: connections that last, and files. What counts as a request is how they fail."""
 
     async def begin(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(node, request)
+            return await handler(request)
         except Refused as refused:
             response = problem_response(refused, request_id_of(request))
             node.finished(request, route, request_id_of(request), response.status, 0.0)

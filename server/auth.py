@@ -54,6 +54,15 @@ class Auth:
             claims["client"] = principal.client_id
         return jwt.encode(claims, self._secret, ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
 
+    def verify_header(self, header: str | None) -> Principal:
+        """The principal of an `Authorization` header. Raises `Refused(unauthorized)`."""
+        if header is None:
+            raise Refused("unauthorized", "send Authorization: Bearer with a token")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Refused("unauthorized", "send Authorization: Bearer with a token")
+        return self.verify(token.strip())
+
     def verify(self, token: str) -> Principal:
         """The principal of a token. Raises `Refused(unauthorized)`; the detail never says more than a caller needs."""
         principal = self._verified.get(token)

@@ -15,7 +15,12 @@ import typer
 from server import config
 from server.config import ConfigError, Settings
 
-app = typer.Typer(help="Slotcast, a real-time scheduling server.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Slotcast, a real-time scheduling server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 migrate_app = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
 

@@ -5,7 +5,7 @@ permission, decoding, the handler, encoding, and what is said when any of it fai
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -120,10 +120,10 @@ def is_uuid(text: str) -> bool:
 
 
 class Endpoint:
-    """A route and everything OpenAPI says about it. Instances are aiohttp handlers.
+    """A route and everything OpenAPI says about it; `handle` is the aiohttp handler.
 
     `needs` names a permission of `permissions.TABLE`; `None` is public. With `tx` the handler runs in a transaction
-    that also keeps its Idempotency-Key.
+    that also keeps its Idempotency-Key. With `ready` a repeated question is answered from its bytes.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class Endpoint:
         body: Any = None,
         query: Any = NoQuery,
         tx: bool = False,
+        ready: bool = False,
         keyed: bool = False,
         errors: tuple[str, ...] = (),
         area: str = "",
@@ -155,12 +156,13 @@ class Endpoint:
         self.body = body
         self.query = query
         self.tx = tx
+        self.ready = ready
         self.keyed = keyed or tx
         self.errors = errors
         self.area = area
         self._decode = msgspec.json.Decoder(body).decode if body is not None else None
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         started = perf_counter()
         request_id = request_id_of(request)
         try:
@@ -177,14 +179,16 @@ class Endpoint:
         node = self.node
         call: Call[Any, Any] = Call(node, request, request_id)
         if self.needs is not None:
-            principal = node.auth.verify(bearer(request))
+            principal = node.auth.verify_header(request.headers.get("Authorization"))
             permissions.reach(principal, self.needs)
             call.principal = principal
+            if self.ready and (found := node.ready.find(request.raw_path, principal)) is not None:
+                return self._respond(found, request_id)
         raw = b""
         if self._decode is not None:
             raw = await read_body(request)
             call.body = decode(self._decode, raw)
-        call.query = NO_QUERY if self.query is NoQuery and not request.query_string else self._query(request)
+        call.query = NO_QUERY if self.query is NoQuery and "?" not in request.raw_path else self._query(request)
         if self.keyed:
             call.key = self._key(request, call, raw)
         node.admit()
@@ -266,16 +270,6 @@ def request_id_of(request: web.Request) -> str:
     return found
 
 
-def bearer(request: web.Request) -> str:
-    header = request.headers.get("Authorization")
-    if header is None:
-        raise Refused("unauthorized", "send Authorization: Bearer with a token")
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Refused("unauthorized", "send Authorization: Bearer with a token")
-    return token.strip()
-
-
 async def read_body(request: web.Request) -> bytes:
     """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
     content_type = request.headers.get("Content-Type")
@@ -331,27 +325,27 @@ def problem_response(refused: Refused, request_id: str) -> web.Response:
     return web.Response(body=orjson.dumps(problem(refused, request_id)), status=refused.kind.status, headers=headers)
 
 
-def make_middleware(node: "Node") -> Any:
-    """For what never reaches an endpoint: unknown paths, wrong methods, requests that aiohttp itself refuses."""
+class Elsewhere:
+    """The handler of every path and method that no endpoint has: 405 with `Allow` where the path is known, else 404.
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPMethodNotAllowed as error:
-            allow = ", ".join(sorted(error.allowed_methods))
+    It stands in for a middleware, which would cost every request for the sake of these few.
+    """
+
+    def __init__(self, node: "Node", endpoints: Sequence[Endpoint]) -> None:
+        self._node = node
+        self._known: dict[re.Pattern[str], set[str]] = {}
+        for e in endpoints:
+            pattern = re.compile(re.sub(r"{\w+}", "[^/]+", e.path) + r"\Z")
+            self._known.setdefault(pattern, set()).add(e.method)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        allowed = sorted(m for p, found in self._known.items() if p.match(request.path) for m in found)
+        if allowed:
+            allow = ", ".join(allowed)
             refused = Refused("method_not_allowed", f"allowed here: {allow}", extra={"allow": allow})
-        except web.HTTPNotFound:
+        else:
             refused = Refused("not_found")
-        except web.HTTPRequestEntityTooLarge:
-            refused = Refused("body_too_large")
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            refused = Refused("malformed_request" if error.status < 500 else "internal_error", error.reason)
         request_id = request_id_of(request)
         response = problem_response(refused, request_id)
-        node.finished(request, "", request_id, response.status, 0.0)
+        self._node.finished(request, "", request_id, response.status, 0.0)
         return response
-
-    return middleware

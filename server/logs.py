@@ -10,6 +10,8 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from protocol.times import SECOND, format_us
+
 _ACCESS_WAITING_MAX: Final = 10_000
 _FLUSH_EVERY_S: Final = 0.2
 
@@ -88,7 +90,7 @@ class AccessLog:
         out = [
             orjson.dumps(
                 {
-                    "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z",
+                    "timestamp": format_us(int(at * SECOND)),
                     "level": "info",
                     "event": "request",
                     "request_id": request_id,

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from storage.meter import Meter
 
@@ -21,10 +24,8 @@ class Metrics(Meter):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self._requests = Histogram(
-            "slotcast_request_seconds", "Time to answer a request", ["route", "method", "status"],
-            buckets=_REQUEST_BUCKETS, registry=r,
-        )  # fmt: skip
+        self._requests = RequestDurations()
+        r.register(self._requests)
         self.connections = Gauge("slotcast_live_connections", "Open live connections", ["carrier"], registry=r)
         self.slow_sockets = Counter(
             "slotcast_slow_sockets_total", "Sockets that fell behind, and those cut", ["what"], registry=r
@@ -45,15 +46,7 @@ class Metrics(Meter):
         self.loop_lag = Histogram(
             "slotcast_loop_lag_seconds", "How late the event loop runs", buckets=_COMMIT_BUCKETS, registry=r
         )
-        # A labelled child is looked up once; the hot path calls only `observe`.
-        self._children: dict[tuple[str, str, int], Callable[[float], None]] = {}
-
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        observe = self._children.get((route, method, status))
-        if observe is None:
-            observe = self._requests.labels(route, method, str(status)).observe
-            self._children[route, method, status] = observe
-        observe(seconds)
+        self.request = self._requests.observe
 
     def batch(self, events: int, seconds: float) -> None:
         self._batch_events.observe(events)
@@ -75,6 +68,31 @@ class Metrics(Meter):
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
             self.loop_lag.observe(max(0.0, time.perf_counter() - due))
+
+
+class RequestDurations(Collector):
+    """A histogram like the library's, without its locks: one loop observes, and a request pays for it."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, int], list[float]] = {}
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        counts = self._found.get((route, method, status))
+        if counts is None:
+            # One count per bucket, one beyond them all, and the sum.
+            counts = self._found[route, method, status] = [0.0] * (len(_REQUEST_BUCKETS) + 2)
+        counts[bisect_left(_REQUEST_BUCKETS, seconds)] += 1
+        counts[-1] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(
+            "slotcast_request_seconds", "Time to answer a request", labels=["route", "method", "status"]
+        )
+        bounds = [*(floatToGoString(b) for b in _REQUEST_BUCKETS), "+Inf"]
+        for (route, method, status), counts in list(self._found.items()):
+            buckets = list(zip(bounds, accumulate(counts[:-1]), strict=True))
+            family.add_metric([route, method, str(status)], buckets, counts[-1])
+        yield family
 
 
 Reading = tuple[str, str, str, dict[tuple[str, ...], float], tuple[str, ...]]

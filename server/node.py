@@ -7,7 +7,6 @@ close; all before `drain_timeout_s`.
 """
 
 import asyncio
-import contextlib
 import gc
 import time
 from collections.abc import Coroutine, Iterable
@@ -38,6 +37,12 @@ from storage.journal import PostgresJournal
 from storage.keys import Keys
 from storage.ownership import SingleNode, choose_shard_count
 from storage.postgres import Database
+
+DRAIN_SHARE: Final = 0.5
+CLEANUP_SHARE: Final = 0.15
+STOP_SHARE: Final = 0.1
+"""How `drain_timeout_s` is shared out: goodbye and flush; requests under way, twice: once to end, once to be cancelled;
+background tasks and connections, each."""
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
 """Most of what a node holds lives long; collecting young garbage less often costs less."""
@@ -98,7 +103,8 @@ class Node:
         for name, loop in (
             ("timers", self.runtime.timers.run()),
             ("live hub", self.live.run()),
-            ("ownership", self._ownership.watch()),
+            ("ownership", self._ownership.watch(self._journal)),
+            ("journal", self._journal.watch()),
             ("upkeep", upkeep.run()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
@@ -136,20 +142,21 @@ class Node:
         for stream in tuple(self.live_streams):
             stream.close()
         await self.live.say_goodbye()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._journal.flush(), self.settings.drain_timeout_s / 2)
+        await self._journal.flush()
 
     async def stop(self) -> None:
         self.draining = True
         for task in tuple(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # One that waits for a frozen database may take longer to notice; it ends with the process.
+            await asyncio.wait(self._tasks, timeout=self.settings.drain_timeout_s * STOP_SHARE)
         if hasattr(self, "_journal"):
             await self._journal.stop()
         if hasattr(self, "_ownership"):
             await self._ownership.release()
         if hasattr(self, "database"):
-            await self.database.close()
+            await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
         self.access_log.flush()
 
     # For handlers
@@ -159,10 +166,8 @@ class Node:
             calendar_id, business_id, asyncio.get_running_loop().time() + limits.request_deadline_s
         )
 
-    async def read(
-        self, request: web.Request, principal: Principal, actor: Actor, build: Build, *, staff: bool
-    ) -> bytes:
-        return await self.ready.make(request.path_qs, principal, actor, build)
+    async def read(self, request: web.Request, principal: Principal, actor: Actor, build: Build) -> bytes:
+        return await self.ready.make(request.raw_path, principal, actor, build)
 
     def finished(self, request: web.Request, route: str, request_id: str, status: int, seconds: float) -> None:
         self.metrics.request(route, request.method, status, seconds)

@@ -21,9 +21,9 @@ class ReadyAnswers:
         self._clock = clock
         self._places: dict[tuple[str, bool], _Place] = {}
 
-    def find(self, path_qs: str, principal: Principal) -> bytes | None:
+    def find(self, path: str, principal: Principal) -> bytes | None:
         """The answer to this very path, if it was given before, is committed and still true."""
-        place = self._places.get((path_qs, principal.staff))
+        place = self._places.get((path, principal.staff))
         if place is None:
             return None
         actor = place.actor
@@ -39,10 +39,10 @@ class ReadyAnswers:
             return None
         return answer.body
 
-    async def make(self, path_qs: str, principal: Principal, actor: Actor, build: Build) -> bytes:
+    async def make(self, path: str, principal: Principal, actor: Actor, build: Build) -> bytes:
         """Builds the answer and remembers where it lies."""
-        name = f"{int(principal.staff)}{path_qs}"
+        name = f"{int(principal.staff)}{path}"
         if len(self._places) >= _REMEMBERED_MAX:
             self._places.clear()
-        self._places[path_qs, principal.staff] = _Place(actor, name)
+        self._places[path, principal.staff] = _Place(actor, name)
         return await self._runtime.read(actor, name, build)

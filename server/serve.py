@@ -16,7 +16,7 @@ from server import demo as demo_business
 from server.app import make_app
 from server.auth import USER_TOKEN_TTL_S
 from server.config import Settings
-from server.node import Node
+from server.node import CLEANUP_SHARE, DRAIN_SHARE, Node
 from server.principal import Principal
 from storage import embedded
 
@@ -48,7 +48,7 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
             keepalive_timeout=_KEEP_ALIVE_S,
             max_line_size=limits.header_line_bytes_max,
             max_field_size=limits.header_line_bytes_max,
-            shutdown_timeout=settings.drain_timeout_s / 2,
+            shutdown_timeout=settings.drain_timeout_s * CLEANUP_SHARE,
         )
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_address=True)
@@ -61,7 +61,7 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
         log.info("draining")
         await site.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(node.drain(), settings.drain_timeout_s)
+            await asyncio.wait_for(node.drain(), settings.drain_timeout_s * DRAIN_SHARE)
         await runner.cleanup()
     finally:
         await node.stop()

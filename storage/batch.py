@@ -1,7 +1,8 @@
 """From decided entries to the arguments of one `append_batch` statement.
 
-Rows follow from events: within a batch only the last state of each row is written, so a booking made and cancelled
-in one batch is one insert.
+Rows follow from events. The statement itself makes a booking's row from the event that created it; what else the row
+needs (text, people's data, what later events of the same batch changed) goes beside the event as `beyond`. So a booking
+made and cancelled in one batch is one insert.
 """
 
 from collections.abc import Sequence
@@ -9,17 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.ports import Entry
+from actors.ports import NO_DETAILS, Entry
 from protocol import events as ev
 from protocol.events import encode as encode_event
-from protocol.events import tag_of
 
-_BOOKING_COLUMNS: Final = (
-    "id", "business_id", "calendar_id", "service_id", "client_id", "code", "status", "start_us", "end_us",
-    "blocked_from", "blocked_to", "session_id", "capacity", "attendees", "version", "holder", "expires_us", "notes",
-    "cancelled_by", "reason", "manage_hash", "created_us", "updated_us",
-)  # fmt: skip
-_AT: Final = {name: i for i, name in enumerate(_BOOKING_COLUMNS)}
 _encode = msgspec.json.Encoder().encode
 _STATUS_AFTER: Final[dict[type[ev.Event], str]] = {
     ev.Confirmed: "confirmed",
@@ -29,6 +23,12 @@ _STATUS_AFTER: Final[dict[type[ev.Event], str]] = {
     ev.NoShow: "no_show",
     ev.Expired: "expired",
 }
+_JOURNAL_WIDTH: Final = 11
+_MAKES_ROW: Final = 9
+_BEYOND: Final = 10
+_KEYS_WIDTH: Final = 6
+
+Row = dict[str, Any]
 
 
 class Fence(msgspec.Struct):
@@ -46,14 +46,15 @@ class Batch:
         self.seq_after: dict[int, int] = {}
         self.events = 0
         self._fences = fences
-        self._journal: list[tuple[Any, ...]] = []
+        self._journal: list[list[Any]] = []
         self._made: dict[str, list[Any]] = {}
-        self._changed: dict[str, dict[str, Any]] = {}
+        """By booking, the journal row whose event makes its row."""
+        self._changed: dict[str, Row] = {}
         self._ended: list[str] = []
-        self._guests: list[dict[str, Any]] = []
-        self._blocked: dict[str, dict[str, Any]] = {}
+        self._guests: list[Row] = []
+        self._blocked: dict[str, Row] = {}
         self._unblocked: list[str] = []
-        self._hours: dict[str, dict[str, Any]] = {}
+        self._hours: dict[str, Row] = {}
         self._keys: list[tuple[Any, ...]] = []
         for entry in entries:
             self._add(entry)
@@ -62,70 +63,77 @@ class Batch:
         """Positional, in the order of the statement."""
         shards = list(self.seq_after)
         fences = [self._fences[s] for s in shards]
+        for row in self._made.values():
+            if row[_BEYOND] is not None:
+                row[_BEYOND] = _encode(row[_BEYOND]).decode()
         return [
             shards,
             [f.epoch for f in fences],
             [f.seq for f in fences],
             list(self.seq_after.values()),
-            *_columns(self._journal, 11),
+            *_columns(self._journal, _JOURNAL_WIDTH),
             self._ended,
-            *_columns(list(self._made.values()), len(_BOOKING_COLUMNS)),
             _json(list(self._changed.values())),
             _json(self._guests),
             _json(list(self._blocked.values())),
             self._unblocked,
             _json(list(self._hours.values())),
-            *_columns(self._keys, 6),
+            *_columns(self._keys, _KEYS_WIDTH),
         ]
 
     def _add(self, entry: Entry) -> None:
         work, shard = entry.work, entry.shard
-        fence = self._fences[shard]
-        seq = self.seq_after.get(shard, fence.seq)
+        caller, at = work.caller, entry.outcome.at
+        seq = self.seq_after.get(shard)
+        if seq is None:
+            seq = self._fences[shard].seq
         version = entry.first_version
         for event in entry.events:
             seq += 1
-            self._journal.append(
-                (
-                    shard, seq, work.calendar_id, version, work.caller.business_id, fence.epoch, tag_of(event),
-                    entry.outcome.at, work.caller.by, work.caller.request_id, encode_event(event).decode(),
-                )
-            )  # fmt: skip
+            row = [
+                shard, seq, work.calendar_id, version, caller.business_id, at, caller.by, caller.request_id,
+                encode_event(event).decode(), False, None,
+            ]  # fmt: skip
+            self._journal.append(row)
             version += 1
             self.events += 1
-            self._project(entry, event)
+            self._project(entry, event, row)
         self.seq_after[shard] = seq
         if work.key is not None:
-            key = work.key
+            key, outcome = work.key, _encode(entry.outcome)
             self._keys.append(
-                (
-                    key.scope, key.key, work.caller.business_id, key.fingerprint, work.calendar_id,
-                    _encode(entry.outcome),
-                )
-            )  # fmt: skip
+                (key.scope, key.key, caller.business_id, key.fingerprint, work.calendar_id, outcome)
+            )
 
-    def _project(self, entry: Entry, event: ev.Event) -> None:
+    def _project(self, entry: Entry, event: ev.Event, row: list[Any]) -> None:
         kind = type(event)
         if isinstance(event, ev.Booked):
-            self._book(entry, event)
+            self._book(entry, event, row)
         elif isinstance(event, ev.HoldPlaced):
-            self._made[event.id] = self._row(entry, event, "held", None, holder=event.holder, expires=event.expires_at)
+            self._make(event.id, row)
         elif isinstance(event, ev.HoldReleased | ev.HoldExpired):
-            if self._made.pop(event.id, None) is None:
+            made = self._made.pop(event.id, None)
+            if made is None:
                 self._ended.append(event.id)
-        elif kind in _STATUS_AFTER:
-            by = event.cancelled_by if isinstance(event, ev.Cancelled) else None
-            reason = event.reason if isinstance(event, ev.Cancelled | ev.Rejected) else None
-            self._change(entry, event.id, status=_STATUS_AFTER[kind], cancelled_by=by, reason=reason or None)  # type: ignore[attr-defined]
+            else:
+                made[_MAKES_ROW] = False
+        elif isinstance(event, ev.Cancelled):
+            self._change(
+                entry, event.id, status="cancelled", cancelled_by=event.cancelled_by, reason=event.reason or None
+            )
+        elif isinstance(event, ev.Rejected):
+            self._change(entry, event.id, status="rejected", reason=event.reason or None)
+        elif isinstance(event, ev.Confirmed | ev.Completed | ev.NoShow | ev.Expired):
+            self._change(entry, event.id, status=_STATUS_AFTER[kind])
         elif isinstance(event, ev.Rescheduled):
             self._change(
                 entry,
                 event.id,
-                start_us=event.start,
-                end_us=event.start + event.duration,
-                blocked_from=event.start - event.before,
-                blocked_to=event.start + event.duration + event.after,
-                session_id=event.session or event.id,
+                start=event.start,
+                duration=event.duration,
+                before=event.before,
+                after=event.after,
+                session=event.session,
                 capacity=event.capacity,
             )
         elif isinstance(event, ev.Amended):
@@ -133,7 +141,11 @@ class Batch:
         else:
             self._project_hours(entry, event)
 
-    def _book(self, entry: Entry, event: ev.Booked) -> None:
+    def _make(self, booking_id: str, row: list[Any]) -> None:
+        row[_MAKES_ROW] = True
+        self._made[booking_id] = row
+
+    def _book(self, entry: Entry, event: ev.Booked, row: list[Any]) -> None:
         details, at = entry.work.details, entry.outcome.at
         if details.guest is not None:
             guest = details.guest
@@ -142,9 +154,9 @@ class Batch:
                  "email": guest.email, "phone": guest.phone, "at": at}
             )  # fmt: skip
         if not event.from_hold:
-            row = self._row(entry, event, event.status, event.code)
-            row[_AT["notes"]], row[_AT["manage_hash"]] = details.notes, details.manage_hash
-            self._made[event.id] = row
+            self._make(event.id, row)
+            if details is not NO_DETAILS:
+                row[_BEYOND] = {"notes": details.notes, "manage_hash": _hex(details.manage_hash)}
             return
         self._change(
             entry,
@@ -154,9 +166,22 @@ class Batch:
             client_id=event.client_id,
             notes=details.notes,
             notes_set=True,
-            manage_hash=details.manage_hash,
+            manage_hash=_hex(details.manage_hash),
             created_us=at,
         )
+
+    def _change(self, entry: Entry, booking_id: str, **changes: Any) -> None:
+        """`None` is a value where the statement reads it as one: `session`, and `notes` with `notes_set`."""
+        changes["version"] = entry.outcome.booking_version
+        changes["updated_us"] = entry.outcome.at
+        made = self._made.get(booking_id)
+        if made is None:
+            self._changed.setdefault(booking_id, {"id": booking_id}).update(changes)
+            return
+        # A row made in this batch: nothing in it is held any more once something else happens to it.
+        beyond: Row = made[_BEYOND] or {}
+        beyond.update(changes, holder=None, expires_at=None)
+        made[_BEYOND] = beyond
 
     def _project_hours(self, entry: Entry, event: ev.Event) -> None:
         work = entry.work
@@ -172,46 +197,14 @@ class Batch:
         elif isinstance(event, ev.ScheduleChanged):
             self._hours[work.calendar_id] = {"id": work.calendar_id, "schedule": event.schedule}
 
-    def _row(
-        self,
-        entry: Entry,
-        event: ev.Booked | ev.HoldPlaced,
-        status: str,
-        code: str | None,
-        holder: str | None = None,
-        expires: int | None = None,
-    ) -> list[Any]:
-        start, end, at = event.start, event.start + event.duration, entry.outcome.at
-        work = entry.work
-        return [
-            event.id, work.caller.business_id, work.calendar_id, event.service_id, event.client_id, code, status,
-            start, end, start - event.before, end + event.after, event.session or event.id, event.capacity,
-            event.places, 1, holder, expires, None, None, None, None, at, at,
-        ]  # fmt: skip
 
-    def _change(self, entry: Entry, booking_id: str, **patch: Any) -> None:
-        patch["version"] = entry.outcome.booking_version
-        patch["updated_us"] = entry.outcome.at
-        made = self._made.get(booking_id)
-        if made is None:
-            row = self._changed.setdefault(booking_id, {"id": booking_id})
-            # An absent value keeps what the row has; bytes travel as hex inside JSON.
-            row.update({k: v.hex() if isinstance(v, bytes) else v for k, v in patch.items() if v is not None})
-            if patch.get("notes_set"):
-                row["notes"] = patch["notes"]
-            return
-        if patch.pop("notes_set", False):
-            made[_AT["notes"]] = patch["notes"]
-        for name, value in patch.items():
-            if value is not None:
-                made[_AT[name]] = value
-        if made[_AT["status"]] != "held":
-            made[_AT["holder"]] = made[_AT["expires_us"]] = None
-
-
-def _columns(rows: list[Any], width: int) -> list[Any]:
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[Any]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _json(rows: list[Any]) -> str:
+def _json(rows: list[Row]) -> str:
     return _encode(rows).decode() if rows else "[]"
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()

@@ -15,7 +15,7 @@ While it recovers, new entries are refused with `unavailable`: nothing is acknow
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final
 
 import asyncpg
@@ -34,6 +34,7 @@ _FENCED: Final = "SC001"
 _KEY_TAKEN: Final = "SC002"
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 1.0
+_TELL_EVERY_S: Final = 0.25
 
 
 class PostgresJournal:
@@ -65,6 +66,20 @@ class PostgresJournal:
     def waiting(self) -> int:
         """Entries not yet committed."""
         return sum(w.waiting for w in self._writers)
+
+    @property
+    def lost_shards(self) -> list[int]:
+        """Shards of this node that were taken from it."""
+        return [s for w in self._writers for s in w.shards if s not in w.fences]
+
+    def adopt(self, fences: dict[int, Fence]) -> None:
+        """Goes on with shards that were lost and whose epoch has just been advanced for this node."""
+        for shard, fence in fences.items():
+            self._by_shard[shard].fences.setdefault(shard, fence)
+
+    async def watch(self) -> None:
+        """Raises when a writer has come to an end, which none has a right to."""
+        await asyncio.gather(*(w.ended() for w in self._writers))
 
     async def flush(self) -> None:
         """Returns when nothing waits any more."""
@@ -104,6 +119,13 @@ class Writer:
             self.fences[row["id"]] = Fence(row["epoch"], row["seq"])
         self.writing = True
         self._task = asyncio.create_task(self._run(), name=self._name)
+
+    async def ended(self) -> None:
+        assert self._task is not None
+        await asyncio.wait([self._task])
+        self.writing = False
+        if not self._task.cancelled():
+            self._task.result()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -239,10 +261,18 @@ class Writer:
         if kept:
             await self._commit(kept)
 
-    def _forget_shards(self, shards: Iterable[int]) -> None:
+    def _forget_shards(self, shards: Set[int]) -> None:
+        """Nothing that was decided under the old epochs may be written under later ones."""
+        if not shards:
+            return
+        log.error("%s shards were taken by another epoch: %s", len(shards), sorted(shards))
         for shard in shards:
-            log.error("shard %s belongs to another node now", shard)
             del self.fences[shard]
+        self._listener.fenced(shards)
+        waiting = [e for e in self._gathering if e.shard in shards]
+        if waiting:
+            self._gathering = deque(e for e in self._gathering if e.shard not in shards)
+            self._listener.lost(waiting, Loss.FENCED)
 
     # The outcome is unknown
 
@@ -255,23 +285,37 @@ class Writer:
         self._gathering.clear()
         if waiting:
             self._listener.lost(waiting, Loss.UNAVAILABLE)
-        pause = _RETRY_FIRST_S
-        while True:
-            try:
-                await self._disconnect()
-                await self._connect()
-                written = await self._retake(entries, before)
-                break
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("still without the database: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _RETRY_MAX_S)
+        telling = asyncio.create_task(self._tell_unsettled(entries), name=f"{self._name} unsettled")
+        try:
+            written = await self._come_back(entries, before)
+        finally:
+            telling.cancel()
         self.writing = True
         log.warning("the database is back; the batch in flight was %s", "written" if written else "not written")
         if written:
             self._listener.committed(entries)
         else:
             self._lose(entries, Loss.UNAVAILABLE)
+
+    async def _come_back(self, entries: Sequence[Entry], before: dict[int, Fence]) -> bool:
+        """Tries until it can tell whether the batch was written."""
+        pause = _RETRY_FIRST_S
+        while True:
+            try:
+                await self._disconnect()
+                await self._connect()
+                return await self._retake(entries, before)
+            except Exception as error:
+                # Whatever it is, the writer must live on: without it nothing is ever written again.
+                log.warning("still without the database: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RETRY_MAX_S)
+
+    async def _tell_unsettled(self, entries: Sequence[Entry]) -> None:
+        """Callers have deadlines; the database may stay away for longer."""
+        while True:
+            await asyncio.sleep(_TELL_EVERY_S)
+            self._listener.unsettled(entries)
 
     async def _retake(self, entries: Sequence[Entry], before: dict[int, Fence]) -> bool:
         """Takes new epochs, and tells whether the batch had been written: all of it was, or nothing."""
@@ -299,7 +343,9 @@ class Writer:
                     )
                 )
             break
-        self._forget_shards(set(self.fences) - set(now))
+        # An earlier attempt may have taken them, and its answer been lost: then they are ours and yet to be taken
+        # again, as when another node has them. Only who may own shards can tell; see `storage.ownership`.
+        self._forget_shards(before.keys() - now.keys())
         self.fences.update(now)
         return written
 

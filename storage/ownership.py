@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import asyncpg
 
 from protocol.errors import Refused
+from protocol.ids import new_id
+from storage.batch import Fence
+from storage.journal import PostgresJournal
 from storage.postgres import CONNECT_TIMEOUT_S, Database
 from storage.queries import sql
 
 log = logging.getLogger("slotcast.ownership")
 
-_CHECK_EVERY_S: Final = 2.0
+_CHECK_EVERY_S: Final = 1.0
 _CLAIM_TRIES: Final = 10
 _CLAIM_PAUSE_S: Final = 0.3
 
@@ -23,13 +26,14 @@ class AlreadyRunning(Exception):
 
 
 class SingleNode:
-    """Holds an advisory lock for as long as the node lives. The lock only keeps a second node from starting; what
-    protects the data is the fence.
+    """Holds an advisory lock for as long as the node lives. The lock keeps a second node from starting, and says who
+    may take shards again that were fenced; what protects the data is the fence.
     """
 
     def __init__(self, dsn: str, lost: Callable[[], None]) -> None:
         self._dsn = dsn
         self._lost = lost
+        self._name = f"slotcast ownership {new_id()}"
         self._connection: asyncpg.Connection | None = None
 
     async def claim(self) -> None:
@@ -38,34 +42,54 @@ class SingleNode:
             self._dsn,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=CONNECT_TIMEOUT_S,
-            server_settings={"application_name": "slotcast ownership"},
+            server_settings={"application_name": self._name},
         )
+        # After a cut, Postgres may not have noticed that this node's earlier session is gone.
+        await connection.fetch(sql("end_earlier_sessions"), self._name)
         for _ in range(_CLAIM_TRIES):
             if await connection.fetchval(sql("claim_database")):
                 return
             await asyncio.sleep(_CLAIM_PAUSE_S)
         raise AlreadyRunning("another node without SLOTCAST_REDIS_URL is running on this database")
 
-    async def watch(self) -> None:
-        """Claims again after a lost connection; calls `lost` when another node was faster."""
+    async def watch(self, journal: PostgresJournal) -> None:
+        """Sees to it that this node has its shards, or stops.
+
+        Claims again after a lost connection, and calls `lost` when another node was faster. Shards whose epoch was
+        advanced by somebody else, while the lock is this node's, are taken again.
+        """
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
             try:
                 assert self._connection is not None
                 await self._connection.fetchval("SELECT 1")
+                if lost := journal.lost_shards:
+                    await self._take_again(self._connection, journal, lost)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._claim_again()
+                if not await self._claim_again():
+                    self._lost()
+                    return
 
-    async def _claim_again(self) -> None:
+    async def _take_again(
+        self, connection: asyncpg.Connection, journal: PostgresJournal, shards: Sequence[int]
+    ) -> None:
+        """In the session that holds the lock, so that nobody else can have it at that moment."""
+        rows = await connection.fetch(sql("take_shards"), shards)
+        journal.adopt({r["id"]: Fence(r["epoch"], r["seq"]) for r in rows})
+        log.warning("took %s shards again", len(rows))
+
+    async def _claim_again(self) -> bool:
+        """Whether the node may go on."""
         if self._connection is not None:
             self._connection.terminate()
         try:
             await self.claim()
         except AlreadyRunning:
             log.critical("another node has taken this database; stopping")
-            self._lost()
+            return False
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("cannot claim the database yet: %s", error)
+        return True
 
     async def release(self) -> None:
         if self._connection is not None:

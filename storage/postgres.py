@@ -91,9 +91,10 @@ class Database:
         async with self._connection() as connection, connection.transaction():
             yield Transaction(connection)
 
-    async def close(self) -> None:
+    async def close(self, timeout_s: float = 3.0) -> None:
+        """Politely, or after `timeout_s` as it comes."""
         try:
-            await asyncio.wait_for(self._pool.close(), 3)
+            await asyncio.wait_for(self._pool.close(), timeout_s)
         except TimeoutError:
             self._pool.terminate()
 

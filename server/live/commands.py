@@ -67,10 +67,13 @@ async def _change(
 
 
 def _key(principal: Principal, message: live.LiveCommand) -> IdempotencyKey | None:
-    """The fingerprint leaves out the message's id, which is new when a command is sent again."""
+    """The fingerprint leaves out the message's id, which is new when a command is sent again; so is a visitor's name,
+    whose keys must be unguessable therefore.
+    """
     if message.idempotency_key is None:
         return None
+    scope = f"{principal.business_id}:public" if principal.role == "public" else principal.scope
     same = msgspec.structs.replace(message, id="-", idempotency_key=None)
     return IdempotencyKey(
-        principal.scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
+        scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.node import Node
 
 _PROFESSIONALS_MAX: Final = 50
+_TRIES_MAX: Final = 3
 
 
 class Visitor(msgspec.Struct):
@@ -45,8 +46,17 @@ async def principal_for(node: "Node", visitor: Visitor, actor: Actor) -> Princip
     return Principal(visitor.name, actor.business_id, "public", 0.0)
 
 
-async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list[tuple[Actor, View, int]]:
-    """The views a subscription means, each with the version that must be committed before it is shown."""
+async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list[tuple[Actor, View]]:
+    """The views a subscription means, ready to be shown: nothing in them rests on what is not committed."""
+    for _ in range(_TRIES_MAX):
+        opened = await _open(node, visitor, message)
+        if all([await node.runtime.settled(actor, version) for actor, _, version in opened]):
+            return [(actor, view) for actor, view, _ in opened]
+    raise Refused("unavailable")
+
+
+async def _open(node: "Node", visitor: Visitor, message: Subscribe) -> list[tuple[Actor, View, int]]:
+    """The views, each with the version that must be committed before it is shown."""
     found: list[tuple[Actor, View, int]] = []
     for actor in await _actors(node, visitor, message):
         permissions.reach(await principal_for(node, visitor, actor), "availability.read")

@@ -106,7 +106,7 @@ async def slots(call: Call[Any, SlotsQuery]) -> bytes:
         due = _due(calendar, service, from_us, to_us, now)
         return _encode(body), due
 
-    return await call.node.read(call.request, call.principal, actor, build, staff=False)
+    return await call.node.read(call.request, call.principal, actor, build)
 
 
 async def availability(call: Call[Any, DayQuery]) -> bytes:
@@ -144,7 +144,7 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
         )
         return _encode(body), _due(calendar, service, from_us, to_us, now)
 
-    return await call.node.read(call.request, call.principal, actor, build, staff=staff)
+    return await call.node.read(call.request, call.principal, actor, build)
 
 
 def _reason(why: str, start: str, end: str, time_off: list[tuple[str, str, str]]) -> str:
@@ -301,9 +301,9 @@ async def delete_time_off(call: Call[Any, Any]) -> None:
 def routes(node: Any) -> list[Endpoint]:
     p = "/api/v1/professionals/{id}"
     return [
-        Endpoint(node, "GET", p + "/slots", slots, needs="availability.read", summary="Open slots",
+        Endpoint(node, "GET", p + "/slots", slots, needs="availability.read", ready=True, summary="Open slots",
                  answer=bodies.SlotsAnswer, query=SlotsQuery, area="availability"),
-        Endpoint(node, "GET", p + "/availability", availability, needs="availability.read", query=DayQuery,
+        Endpoint(node, "GET", p + "/availability", availability, needs="availability.read", query=DayQuery, ready=True,
                  summary="A day's whole grid, each slot with why it is not available (the reason for staff only)",
                  answer=bodies.DayAnswer, area="availability"),
         Endpoint(node, "GET", "/api/v1/services/{id}/slots", slots_of_service, needs="availability.read",

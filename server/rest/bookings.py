@@ -12,7 +12,7 @@ from protocol import bodies
 from protocol.errors import Refused, invalid
 from protocol.times import bounded_us, local_us, parse_date, to_us, zone
 from server.desk import Asker, role_of
-from server.edge import Call, Endpoint, Reply, bearer
+from server.edge import Call, Endpoint, Reply
 from server.paging import Cursor, Limit, PageQuery, decode_cursor, page
 from server.permissions import Reach, reach
 from server.principal import Principal
@@ -79,7 +79,7 @@ def _optional_principal(call: Call[Any, Any]) -> Principal | None:
     """A guest shows a manage token instead of a login."""
     if call.request.headers.get("Authorization") is None and _token(call) is not None:
         return None
-    return call.node.auth.verify(bearer(call.request))
+    return call.node.auth.verify_header(call.request.headers.get("Authorization"))
 
 
 async def read_booking(call: Call[Any, Any]) -> Reply:

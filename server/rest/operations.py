@@ -71,7 +71,7 @@ async def static(request: web.Request) -> web.StreamResponse:
     """The pages' own files; a name cannot leave their folder."""
     path = _PAGES / request.match_info["name"]
     if path.parent != _PAGES or not path.is_file():
-        raise web.HTTPNotFound
+        raise Refused("not_found")
     return web.FileResponse(path, headers={**_PAGE_HEADERS, "Cache-Control": "no-cache"})
 
 

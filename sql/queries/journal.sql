@@ -5,40 +5,50 @@ WITH fence AS (
     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[]) AS f (id, epoch, seq_from, seq_to)
     WHERE s.id = f.id AND s.epoch = f.epoch AND s.seq = f.seq_from
     RETURNING s.id
+), added AS MATERIALIZED (
+    -- Each event with what its booking's row has beyond it: later changes in this batch, and people's text.
+    SELECT e.*, CASE WHEN e.beyond IS NULL THEN e.data ELSE e.data || e.beyond::jsonb END AS made
+    FROM (
+        SELECT a.shard, a.seq, a.calendar_id, a.version, a.business_id, a.at, a.by, a.request_id,
+               a.data::jsonb AS data, a.makes_row, a.beyond
+        FROM unnest($5::int[], $6::bigint[], $7::uuid[], $8::bigint[], $9::uuid[], $10::bigint[], $11::text[],
+                    $12::text[], $13::text[], $14::boolean[], $15::text[])
+            AS a (shard, seq, calendar_id, version, business_id, at, by, request_id, data, makes_row, beyond)
+    ) AS e
 ), journal AS (
     INSERT INTO events (shard, seq, calendar_id, version, business_id, epoch, type, at, by, request_id, data)
-    SELECT e.shard, e.seq, e.calendar_id, e.version, e.business_id, e.epoch, e.type, from_us(e.at), e.by,
-           e.request_id, e.data::jsonb
-    FROM unnest($5::int[], $6::bigint[], $7::uuid[], $8::bigint[], $9::uuid[], $10::bigint[], $11::text[],
-                $12::bigint[], $13::text[], $14::text[], $15::text[])
-        AS e (shard, seq, calendar_id, version, business_id, epoch, type, at, by, request_id, data)
+    SELECT a.shard, a.seq, a.calendar_id, a.version, a.business_id, f.epoch, a.data ->> 'type', from_us(a.at), a.by,
+           a.request_id, a.data
+    FROM added a JOIN unnest($1::int[], $2::bigint[]) AS f (id, epoch) ON f.id = a.shard
 ), ended AS (
     DELETE FROM bookings WHERE id = ANY ($16::uuid[]) AND status = 'held'
 ), made AS (
     INSERT INTO bookings (id, business_id, calendar_id, service_id, client_id, code, status, start_at, end_at,
                           blocked, session_id, capacity, attendees, version, holder, expires_at, notes,
                           cancelled_by, reason, manage_hash, created_at, updated_at)
-    SELECT b.id, b.business_id, b.calendar_id, b.service_id, b.client_id, b.code, b.status, from_us(b.start_us),
-           from_us(b.end_us), tstzrange(from_us(b.blocked_from), from_us(b.blocked_to)), b.session_id, b.capacity,
-           b.attendees, b.version, b.holder, from_us(b.expires_us), b.notes, b.cancelled_by, b.reason,
-           b.manage_hash, from_us(b.created_us), from_us(b.updated_us)
-    FROM unnest($17::uuid[], $18::uuid[], $19::uuid[], $20::uuid[], $21::uuid[], $22::text[], $23::text[],
-                $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::uuid[], $29::int[], $30::int[],
-                $31::int[], $32::text[], $33::bigint[], $34::text[], $35::text[], $36::text[], $37::bytea[],
-                $38::bigint[], $39::bigint[])
-        AS b (id, business_id, calendar_id, service_id, client_id, code, status, start_us, end_us, blocked_from,
-              blocked_to, session_id, capacity, attendees, version, holder, expires_us, notes, cancelled_by, reason,
-              manage_hash, created_us, updated_us)
+    SELECT b.id, b.business_id, b.calendar_id, (m ->> 'service_id')::uuid, (m ->> 'client_id')::uuid, m ->> 'code',
+           coalesce(m ->> 'status', 'held'), from_us(b.starts), from_us(b.starts + b.duration),
+           tstzrange(from_us(b.starts - (m -> 'before')::bigint),
+                     from_us(b.starts + b.duration + (m -> 'after')::bigint)),
+           coalesce((m ->> 'session')::uuid, b.id), coalesce((m ->> 'capacity')::int, 1), (m -> 'places')::int,
+           coalesce((m ->> 'version')::int, 1), m ->> 'holder', from_us((m ->> 'expires_at')::bigint), m ->> 'notes',
+           m ->> 'cancelled_by', m ->> 'reason', decode(m ->> 'manage_hash', 'hex'),
+           from_us(coalesce((m ->> 'created_us')::bigint, b.at)), from_us(coalesce((m ->> 'updated_us')::bigint, b.at))
+    FROM (
+        SELECT (a.made ->> 'id')::uuid AS id, a.business_id, a.calendar_id, (a.made -> 'start')::bigint AS starts,
+               (a.made -> 'duration')::bigint AS duration, a.made AS m, a.at
+        FROM added a WHERE a.makes_row
+    ) AS b
 ), changed AS (
     UPDATE bookings b SET
         status = coalesce(u.status, b.status),
         code = coalesce(u.code, b.code),
         client_id = coalesce(u.client_id, b.client_id),
-        start_at = coalesce(from_us(u.start_us), b.start_at),
-        end_at = coalesce(from_us(u.end_us), b.end_at),
-        blocked = CASE WHEN u.blocked_from IS NULL THEN b.blocked
-            ELSE tstzrange(from_us(u.blocked_from), from_us(u.blocked_to)) END,
-        session_id = coalesce(u.session_id, b.session_id),
+        start_at = coalesce(from_us(u.start), b.start_at),
+        end_at = coalesce(from_us(u.start + u.duration), b.end_at),
+        blocked = CASE WHEN u.start IS NULL THEN b.blocked
+            ELSE tstzrange(from_us(u.start - u.before), from_us(u.start + u.duration + u.after)) END,
+        session_id = CASE WHEN u.start IS NULL THEN b.session_id ELSE coalesce(u.session, b.id) END,
         capacity = coalesce(u.capacity, b.capacity),
         version = u.version,
         holder = NULL,
@@ -49,37 +59,37 @@ WITH fence AS (
         manage_hash = coalesce(decode(u.manage_hash, 'hex'), b.manage_hash),
         created_at = coalesce(from_us(u.created_us), b.created_at),
         updated_at = from_us(u.updated_us)
-    FROM jsonb_to_recordset($40::jsonb) AS u (
-        id uuid, status text, code text, client_id uuid, start_us bigint, end_us bigint, blocked_from bigint,
-        blocked_to bigint, session_id uuid, capacity int, version int, notes text, notes_set boolean,
-        cancelled_by text, reason text, manage_hash text, created_us bigint, updated_us bigint)
+    FROM jsonb_to_recordset($17::jsonb) AS u (
+        id uuid, status text, code text, client_id uuid, start bigint, duration bigint, before bigint, after bigint,
+        session uuid, capacity int, version int, notes text, notes_set boolean, cancelled_by text, reason text,
+        manage_hash text, created_us bigint, updated_us bigint)
     WHERE b.id = u.id
 ), guests AS (
     INSERT INTO clients (id, business_id, guest, first_name, email, phone, created_at, updated_at)
     SELECT g.id, g.business_id, true, g.name, g.email, g.phone, from_us(g.at), from_us(g.at)
-    FROM jsonb_to_recordset($41::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text, at bigint)
+    FROM jsonb_to_recordset($18::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text, at bigint)
 ), blocked AS (
     INSERT INTO time_off (id, business_id, calendar_id, start_at, end_at, description, forced, created_at)
     SELECT t.id, t.business_id, t.calendar_id, from_us(t.start_us), from_us(t.end_us), t.description, t.forced,
            from_us(t.at)
-    FROM jsonb_to_recordset($42::jsonb) AS t (id uuid, business_id uuid, calendar_id uuid, start_us bigint,
+    FROM jsonb_to_recordset($19::jsonb) AS t (id uuid, business_id uuid, calendar_id uuid, start_us bigint,
         end_us bigint, description text, forced boolean, at bigint)
 ), unblocked AS (
-    DELETE FROM time_off WHERE id = ANY ($43::uuid[])
+    DELETE FROM time_off WHERE id = ANY ($20::uuid[])
 ), hours AS (
     UPDATE calendars c SET schedule = h.schedule, time_zone = h.schedule ->> 'time_zone'
-    FROM jsonb_to_recordset($44::jsonb) AS h (id uuid, schedule jsonb)
+    FROM jsonb_to_recordset($21::jsonb) AS h (id uuid, schedule jsonb)
     WHERE c.id = h.id
 ), keys AS (
     INSERT INTO idempotency_keys (scope, key, business_id, fingerprint, calendar_id, outcome)
-    SELECT * FROM unnest($45::text[], $46::text[], $47::uuid[], $48::bytea[], $49::uuid[], $50::bytea[])
+    SELECT * FROM unnest($22::text[], $23::text[], $24::uuid[], $25::bytea[], $26::uuid[], $27::bytea[])
     ON CONFLICT (scope, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, calendar_id = EXCLUDED.calendar_id,
         outcome = EXCLUDED.outcome, status = NULL, body = NULL, headers = NULL, created_at = now()
         WHERE idempotency_keys.created_at < now() - interval '24 hours'
     RETURNING 1
 )
 SELECT require_fence((SELECT count(*) FROM fence), cardinality($1::int[])),
-       require_keys((SELECT count(*) FROM keys), cardinality($45::text[]));
+       require_keys((SELECT count(*) FROM keys), cardinality($22::text[]));
 
 -- name: ensure_shards
 INSERT INTO shards (id) SELECT generate_series(0, $1::int - 1) ON CONFLICT DO NOTHING;
@@ -104,6 +114,9 @@ SELECT value::int FROM settings WHERE name = 'shard_count';
 
 -- name: choose_shard_count
 INSERT INTO settings (name, value) VALUES ('shard_count', $1::text) ON CONFLICT DO NOTHING;
+
+-- name: end_earlier_sessions
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1::text AND pid <> pg_backend_pid();
 
 -- name: claim_database
 SELECT pg_try_advisory_lock(hashtext('slotcast single node'));
