@@ -177,6 +177,16 @@ class Runtime:
             return False
         return True
 
+    async def stored(self, key: IdempotencyKey) -> Outcome | None:
+        """The outcome of an earlier request with this key, for callers who no longer know its calendar.
+
+        Raises `Refused(idempotency_mismatch)` when the key was used with another request.
+        """
+        found = await self._store.find_outcome(key.scope, key.key)
+        if found is not None and found.fingerprint != key.fingerprint:
+            raise Refused("idempotency_mismatch")
+        return found.outcome if found else None
+
     async def _replay(self, actor: Actor | None, work: Work, key: IdempotencyKey) -> None:
         try:
             stored = await self._store.find_outcome(key.scope, key.key)

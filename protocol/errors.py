@@ -3,9 +3,13 @@
 A refusal made by a calendar, a REST problem and a live reply use the same codes.
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
+_FIELD_AT: Final = re.compile(r" - at `\$?\.?(.*)`$")
+_FIELD_NAMED: Final = re.compile(r"(?:unknown|required) field `(.*)`")
 
 
 class Kind(NamedTuple):
@@ -102,6 +106,20 @@ class Refused(Exception):
 def invalid(field: str, message: str) -> Refused:
     """A 422 that names one field."""
     return Refused("validation_failed", f"{field}: {message}", errors=(FieldError(field, message),))
+
+
+def not_valid(text: str) -> Refused:
+    """The 422 for what msgspec says of a value that does not fit its type; names the field where it does."""
+    at = _FIELD_AT.search(text)
+    field = at[1] if at else ""
+    message = _FIELD_AT.sub("", text)
+    if "matching regex" in message:
+        message = "has characters or a form that is not allowed"
+    named = _FIELD_NAMED.search(message)
+    if named:
+        field = f"{field}.{named[1]}" if field else named[1]
+    detail = f"{field}: {message}" if field else message
+    return Refused("validation_failed", detail, errors=(FieldError(field, message),))
 
 
 def problem(refused: Refused, request_id: str) -> dict[str, Any]:

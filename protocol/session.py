@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from protocol import limits
-from protocol.errors import FieldError, Refused, problem
+from protocol.errors import Refused, not_valid, problem
 from protocol.live import (
     AnyClientMessage,
     Auth,
@@ -130,13 +130,11 @@ class Session:
     def _not_understood(self, text: str | bytes, why: str) -> Action:
         try:
             head = _decode_head(text)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             head = _Head()
         if "Invalid value" in why and "`$.type`" in why:
             return self._strike(head.id, Refused("unknown_message", f"{head.type[:40]!r} is no message"))
-        field = why.rpartition("`$.")[2].rstrip("`") if "`$." in why else ""
-        errors = (FieldError(field, why),) if field else ()
-        return self._strike(head.id, Refused("validation_failed", why, errors=errors))
+        return self._strike(head.id, not_valid(why))
 
     def _strike(self, id_: str, refused: Refused) -> Action:
         self._strikes += 1

@@ -31,7 +31,11 @@ def make_app(node: Node) -> web.Application:
     app = web.Application(client_max_size=limits.body_bytes_max, logger=log)
     found = endpoints(node)
     for endpoint in found:
-        app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
+        if endpoint.method == "GET":
+            # Answers HEAD as well.
+            app.router.add_get(endpoint.path, endpoint.handle)
+        else:
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
     app["openapi"] = orjson.dumps(openapi.document(found))
     app["asyncapi"] = orjson.dumps(asyncapi.document())
     app.router.add_get("/api/v1/live", _plain(node, partial(live_socket, node), "/api/v1/live"))

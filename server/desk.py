@@ -99,12 +99,21 @@ class Desk:
     async def release(self, asker: Asker, hold_id: str) -> None:
         """Whoever knows a hold's id may release it within the business; ids of holds are told only to holders."""
         row = await bookings.find_hold(self._database, hold_id)
+        if row is None and await self._released_before(asker):
+            return
         if row is None or row.business_id != asker.principal.business_id:
             raise Refused("not_found", "there is no such hold")
         permissions.may_touch_calendar(asker.principal, "bookings.make", row.calendar_id)
         if asker.principal.role == "client" and row.client_id != asker.principal.client_id:
             raise Refused("not_found", "there is no such hold")
         await self._ask(asker, row.calendar_id, cmd.Release(hold_id))
+
+    async def _released_before(self, asker: Asker) -> bool:
+        """Whether this very request has released the hold already."""
+        if asker.key is None:
+            return False
+        stored = await self._runtime.stored(asker.key)
+        return stored is not None and isinstance(stored.event, ev.HoldReleased)
 
     # Bookings
 

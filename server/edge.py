@@ -15,7 +15,7 @@ from aiohttp import web
 
 from actors.ports import IdempotencyKey
 from protocol import limits
-from protocol.errors import FieldError, Refused, invalid, problem, retry_after_s
+from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
 from protocol.ids import new_id
 from server import permissions
 from server.principal import Principal
@@ -32,7 +32,6 @@ Q = TypeVar("Q")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _encode = msgspec.json.Encoder().encode
-_FIELD_AT: Final = re.compile(r" - at `\$?\.?(.*)`$")
 
 _JSON: Final = "application/json; charset=utf-8"
 _PROBLEM: Final = "application/problem+json"
@@ -299,18 +298,7 @@ def decode(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
 
 
 def validation_problem(error: msgspec.ValidationError) -> Refused:
-    text = str(error)
-    at = _FIELD_AT.search(text)
-    field = at[1] if at else ""
-    message = _FIELD_AT.sub("", text)
-    if "matching regex" in message:
-        message = "has characters or a form that is not allowed"
-    unknown = re.search(r"unknown field `(.*)`", message)
-    if unknown:
-        field = f"{field}.{unknown[1]}" if field else unknown[1]
-    return Refused(
-        "validation_failed", f"{field}: {message}" if field else message, errors=(FieldError(field, message),)
-    )
+    return not_valid(str(error))
 
 
 def problem_response(refused: Refused, request_id: str) -> web.Response:

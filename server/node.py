@@ -26,7 +26,6 @@ from server.businesses import Businesses
 from server.config import Settings
 from server.desk import Desk
 from server.live.hub import Hub
-from server.live.sse import Stream
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
 from server.principal import Principal
@@ -72,7 +71,6 @@ class Node:
         self.metrics = Metrics()
         self.keys = Keys()
         self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
-        self.live_streams: set[Stream] = set()
         self.draining = False
         self.lost_ownership = asyncio.Event()
         self._dsn = dsn
@@ -139,8 +137,6 @@ class Node:
     async def drain(self) -> None:
         """Says goodbye and lets what is under way end. Listening sockets are closed by then."""
         self.draining = True
-        for stream in tuple(self.live_streams):
-            stream.close()
         await self.live.say_goodbye()
         await self._journal.flush()
 

@@ -35,5 +35,11 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> str:
-        """Whose idempotency keys they are."""
+        """Whose idempotency keys they are.
+
+        Visitors without login share one scope per business: their names end with their connection, and a key has to
+        outlive it. Their keys are random, as every key should be.
+        """
+        if self.role == "public":
+            return f"{self.business_id}:public"
         return f"{self.business_id}:{self.subject}"

@@ -12,10 +12,13 @@ from aiohttp import web
 
 from protocol import limits
 from protocol.errors import Refused
+from protocol.events import Schedule, WeeklyRange
+from protocol.ids import new_id
 from server import demo as demo_business
 from server.app import make_app
 from server.auth import USER_TOKEN_TTL_S
 from server.config import Settings
+from server.desk import Asker
 from server.node import CLEANUP_SHARE, DRAIN_SHARE, Node
 from server.principal import Principal
 from storage import embedded
@@ -78,6 +81,8 @@ async def _until(*events: asyncio.Event) -> None:
 
 async def _greet(node: Node) -> None:
     found = await demo_business.ensure(node.database, node.shard_count)
+    if found.password is not None:
+        await _set_demo_hours(node, found.business_id)
     path = Path(node.settings.data_dir) / "demo-password"
     if found.password is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,16 @@ async def _greet(node: Node) -> None:
     token = node.auth.issue(Principal("demo", found.business_id, "owner", time.time() + 24 * USER_TOKEN_TTL_S))
     lines = ["", f"  login      {found.email}  {password}", f"  token      {token}"]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+async def _set_demo_hours(node: Node, business_id: str) -> None:
+    """Shop hours instead of the default ones, set as a person would set them."""
+    row = await node.database.row("demo_calendar")
+    if row is None:
+        return
+    weekly = tuple(WeeklyRange(day, 9 * 60, 17 * 60) for day in range(6))
+    owner = Principal("demo", business_id, "owner", time.time() + USER_TOKEN_TTL_S)
+    await node.desk.change_schedule(Asker(owner, new_id()), row["id"], Schedule(row["time_zone"], weekly))
 
 
 def _print_urls(host: str, port: int) -> None:

@@ -101,9 +101,7 @@ class Batch:
         self.seq_after[shard] = seq
         if work.key is not None:
             key, outcome = work.key, _encode(entry.outcome)
-            self._keys.append(
-                (key.scope, key.key, caller.business_id, key.fingerprint, work.calendar_id, outcome)
-            )
+            self._keys.append((key.scope, key.key, caller.business_id, key.fingerprint, work.calendar_id, outcome))
 
     def _project(self, entry: Entry, event: ev.Event, row: list[Any]) -> None:
         kind = type(event)

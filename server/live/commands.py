@@ -74,6 +74,4 @@ def _key(principal: Principal, message: live.LiveCommand) -> IdempotencyKey | No
         return None
     scope = f"{principal.business_id}:public" if principal.role == "public" else principal.scope
     same = msgspec.structs.replace(message, id="-", idempotency_key=None)
-    return IdempotencyKey(
-        scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
-    )
+    return IdempotencyKey(scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest())

@@ -12,6 +12,7 @@ from protocol.errors import Refused
 from protocol.ids import new_id
 from protocol.live import Close
 from server.live.socket import LiveSocket
+from server.live.sse import Stream
 from server.live.viewing import Visitor, is_same_origin
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ class Hub:
         self._node = node
         self._sockets: set[LiveSocket] = set()
         self.behind: set[LiveSocket] = set()
-        self.streams = 0
+        self.streams: set[Stream] = set()
+        connections = node.metrics.connections
+        connections.labels("websocket").set_function(lambda: len(self._sockets))
+        connections.labels("sse").set_function(lambda: len(self.streams))
         self._next_ping = time.monotonic() + limits.heartbeat_s
 
     def __len__(self) -> int:
-        return len(self._sockets) + self.streams
+        return len(self._sockets) + len(self.streams)
 
     def admit(self) -> None:
         """Raises `Refused` when no more connections are taken."""
@@ -61,6 +65,10 @@ class Hub:
             principal = socket.visitor.principal
             if principal is not None and principal.token_id == token_id:
                 socket.end(Close.BAD_TOKEN, "the token was revoked")
+        for stream in tuple(self.streams):
+            principal = stream.visitor.principal
+            if principal is not None and principal.token_id == token_id:
+                stream.close()
 
     async def run(self) -> None:
         """Ticks until cancelled."""
@@ -81,6 +89,10 @@ class Hub:
             end = socket.session.tick(wall)
             if end is not None:
                 socket.end(end.code, end.reason)
+        for stream in tuple(self.streams):
+            principal = stream.visitor.principal
+            if principal is not None and wall >= principal.expires_at:
+                stream.close()
         if now < self._next_ping:
             return
         self._next_ping = now + limits.heartbeat_s
@@ -91,12 +103,17 @@ class Hub:
                 socket.ping()
 
     async def say_goodbye(self) -> None:
-        """Sends everybody away, each to come back after a time of its own."""
+        """Sends everybody away, each to come back after a time of its own. Commands under way are answered first."""
+        for stream in tuple(self.streams):
+            stream.goodbye(_reconnect_after_ms())
         for socket in tuple(self._sockets):
-            wait = random.randint(*_RECONNECT_MS)  # noqa: S311 - spreads load, guards nothing
-            socket.say(live.Goodbye(reconnect_after_ms=wait))
+            socket.say(live.Goodbye(reconnect_after_ms=_reconnect_after_ms()))
             socket.end(Close.GOING_AWAY, "the server is going away")
         for _ in range(100):
-            if not self._sockets:
+            if not len(self):
                 return
             await asyncio.sleep(0.02)
+
+
+def _reconnect_after_ms() -> int:
+    return random.randint(*_RECONNECT_MS)  # noqa: S311 - spreads load, guards nothing

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from server.node import Node
 
 _PING: Final = b"\x89\x00"
+_LAST_ANSWERS_S: Final = 2.0
+"""How long a socket that is sent away stays for the answers to its commands."""
 
 
 class LiveSocket:
@@ -117,6 +119,8 @@ class LiveSocket:
             self._node.spawn(self._close(code, reason), "live close")
 
     async def _close(self, code: int, reason: str) -> None:
+        if self._in_flight and code == Close.GOING_AWAY:
+            await asyncio.wait(self._in_flight, timeout=_LAST_ANSWERS_S)
         await self._ws.close(code=code, message=reason.encode())
 
     # Reading
@@ -128,10 +132,11 @@ class LiveSocket:
             message = await ws.receive()
             self.last_heard = time.monotonic()
             if message.type is WSMsgType.TEXT:
-                action = session.receive(message.data)
-                await self._act(action)
+                if not self.ending:
+                    await self._act(session.receive(message.data))
             elif message.type is WSMsgType.PING:
-                await ws.pong(message.data)
+                # A control frame's payload is at most 125 bytes, so one byte tells its length.
+                self._write(bytes((0x8A, len(message.data))) + message.data)
             elif message.type is WSMsgType.PONG:
                 continue
             elif message.type is WSMsgType.BINARY:
@@ -191,6 +196,12 @@ class LiveSocket:
             self.say(self.session.refuse(action.id, refused).message)
             self.end(Close.BAD_TOKEN, refused.code)
             return
+        earlier = self.visitor.principal
+        if earlier is not None and earlier.business_id != principal.business_id:
+            # What is watched was opened with the rights of the first login and would outlive them.
+            refused = Refused("conflict", "this connection belongs to another business's login")
+            self.say(self.session.refuse(action.id, refused).message)
+            return
         self.visitor.principal = principal
         self.session.logged_in(principal.expires_at)
         self.say(live.Reply(id=action.id, ok=True))
@@ -198,14 +209,12 @@ class LiveSocket:
     async def _watch(self, message: Subscribe) -> None:
         try:
             opened = await open_views(self._node, self.visitor, message)
-            for actor, _, version in opened:
-                await self._node.runtime.settled(actor, version)
         except Refused as refused:
             self.session.not_watching(message.id)
             self.say(self.session.refuse(message.id, refused).message)
             return
-        self._views[message.id] = [view for _, view, _ in opened]
-        for actor, view, _ in opened:
+        self._views[message.id] = [view for _, view in opened]
+        for actor, view in opened:
             self._node.runtime.watch.join(view, self)
             missed = view.since(message.since) if message.since is not None else None
             self.say(
@@ -260,6 +269,9 @@ async def live_socket(node: "Node", request: web.Request) -> web.StreamResponse:
             )
         )
         await socket.run()
+    except Exception:
+        node.log.exception("a live connection failed", session=visitor.name)
+        await ws.close(code=Close.INTERNAL)
     finally:
         node.live.remove(socket)
         socket.close_views()

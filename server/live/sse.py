@@ -9,15 +9,16 @@ from aiohttp import web
 
 from actors.views import View
 from protocol import bodies, limits, live
-from protocol.errors import Refused, invalid
+from protocol.errors import Refused, not_valid
 from protocol.frames import Frame
 from protocol.live import encode_server
-from server.live.viewing import open_views
+from server.live.viewing import Visitor, open_views
 
 if TYPE_CHECKING:
     from server.node import Node
 
 _COMMENT: Final = b": still here\n\n"
+_VERSION_CHARS_MAX: Final = 18
 
 
 class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +36,8 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Stream:
     """A `Sink` with a queue of its own, because HTTP chunks cannot be shared ready-made."""
 
-    def __init__(self) -> None:
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._behind = False
@@ -43,7 +45,7 @@ class Stream:
         self.closing = False
 
     def deliver(self, view: View, frame: Frame) -> None:
-        if self._bytes > limits.socket_behind_bytes:
+        if self._behind or self._bytes > limits.socket_behind_bytes:
             self._behind = True
             return
         self.put(frame.sse)
@@ -56,13 +58,20 @@ class Stream:
         self._bytes += len(data)
         self._wake.set()
 
+    def goodbye(self, reconnect_after_ms: int) -> None:
+        """Says when to come back, in the words of both protocols, and ends."""
+        frame = Frame(encode_server(live.Goodbye(reconnect_after_ms=reconnect_after_ms)))
+        self.put(b"retry: %d\n" % reconnect_after_ms + frame.sse)
+        self.close()
+
     def close(self) -> None:
+        """Ends once what waits is written."""
         self.closing = True
         self._wake.set()
 
     async def send(self, response: web.StreamResponse, view: View) -> None:
         """Writes what comes until the peer goes or is too slow."""
-        while not self.closing:
+        while self._queue or not self.closing:
             try:
                 await asyncio.wait_for(self._wake.wait(), limits.heartbeat_s)
             except TimeoutError:
@@ -89,7 +98,7 @@ async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
         visitor.same_origin = True
     since = query.since
     last = request.headers.get("Last-Event-ID", "")
-    if last.isascii() and last.isdigit():
+    if last.isascii() and last.isdigit() and len(last) <= _VERSION_CHARS_MAX:
         since = int(last)
     message = live.Subscribe(
         id="sse",
@@ -99,9 +108,8 @@ async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
         to=query.to,
         time_zone=query.time_zone,
     )
-    [(actor, view, version)] = await open_views(node, visitor, message)
-    await node.runtime.settled(actor, version)
-    stream = Stream()
+    [(actor, view)] = await open_views(node, visitor, message)
+    stream = Stream(visitor)
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if visitor.origin is not None and not visitor.same_origin:
         headers |= {"Access-Control-Allow-Origin": visitor.origin, "Vary": "Origin"}
@@ -109,8 +117,7 @@ async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     watch = node.runtime.watch
     watch.join(view, stream)
-    node.live.streams += 1
-    node.live_streams.add(stream)
+    node.live.streams.add(stream)
     try:
         missed = view.since(since) if since is not None else None
         told = live.Subscribed(
@@ -125,8 +132,7 @@ async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
         pass
     finally:
         watch.leave(view, stream)
-        node.live.streams -= 1
-        node.live_streams.discard(stream)
+        node.live.streams.discard(stream)
     return response
 
 
@@ -134,4 +140,4 @@ def _query(request: web.Request) -> StreamQuery:
     try:
         return msgspec.convert(dict(request.query), StreamQuery, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid("query", str(error)) from None
+        raise not_valid(str(error)) from None

@@ -85,7 +85,8 @@ async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
         service_id = service.id
     await catalogue.link(call.tx, call.business_id, professional_id, service_id)
     _refresh(call, [professional_id])
-    return Reply(await catalogue.service_by_id(call.tx, call.business_id, service_id), 201)
+    service = await catalogue.service_by_id(call.tx, call.business_id, service_id)
+    return Reply(service, 201, {"Location": f"/api/v1/services/{service_id}"})
 
 
 async def remove_service_from(call: Call[Any, Any]) -> None:

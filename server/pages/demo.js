@@ -1,0 +1,40 @@
+import { make } from './grid.js';
+import { Pane } from './pane.js';
+
+const RETRY_MS = 3_000;
+const notice = document.getElementById('notice');
+
+/** How far the server's clock is ahead. The Date header has whole seconds, so a small difference says nothing. */
+function clockOffset(response) {
+  const difference = Date.parse(response.headers.get('Date')) + 500 - Date.now();
+  return Math.abs(difference) > 2_000 ? difference : 0;
+}
+
+function start({ professional, service, business }, offsetMs) {
+  const offer = document.getElementById('offer');
+  const terms = `, ${service.duration_minutes} min with ${professional.display_name} at ${business.name}`;
+  offer.replaceChildren(make('strong', {}, service.name), `${terms}. Times are in ${professional.time_zone}.`);
+  offer.hidden = false;
+  notice.hidden = true;
+  const now = () => Date.now() + offsetMs;
+  for (const visitor of ['Visitor A', 'Visitor B']) {
+    const pane = new Pane({ visitor, professional, service, now });
+    document.getElementById('panes').append(pane.root);
+    pane.start();
+  }
+}
+
+async function load() {
+  const response = await fetch('/demo.json', { cache: 'no-store' }).catch(() => null);
+  if (response?.ok) {
+    start(await response.json(), clockOffset(response));
+  } else if (response?.status === 404) {
+    const docs = make('a', { href: '/docs' }, 'API docs');
+    notice.replaceChildren('This server has no demo calendar. Start it with ', make('code', {}, '--demo'), ', or read the ', docs, '.');
+  } else {
+    notice.textContent = 'The server does not answer yet. Trying again…';
+    setTimeout(load, RETRY_MS);
+  }
+}
+
+load();
