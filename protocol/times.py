@@ -86,7 +86,8 @@ def local_date(us: int, tz: ZoneInfo) -> date:
 def parse_date(field: str, text: str) -> date:
     """A date in the form 2026-12-31, within the years of `limits`."""
     try:
-        if len(text) != 10:
+        # `fromisoformat` also reads weeks (2026-W01-1) and dates without hyphens.
+        if len(text) != 10 or text[4] != "-" or text[7] != "-":
             raise ValueError
         day = date.fromisoformat(text)
     except ValueError:

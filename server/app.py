@@ -11,7 +11,7 @@ from swagger_ui import api_doc  # type: ignore[import-untyped]
 from protocol import limits
 from protocol.errors import Refused
 from server import asyncapi, openapi
-from server.edge import Elsewhere, Endpoint, problem_response, request_id_of
+from server.edge import Elsewhere, Endpoint, problem_response, request_id_of, speak_problems
 from server.live.socket import live_socket
 from server.live.sse import live_stream
 from server.node import Node
@@ -19,15 +19,17 @@ from server.rest import access, availability, bookings, catalogue, journal, oper
 
 log = logging.getLogger("slotcast.app")
 
-_AREAS: Final = (access, people, catalogue, availability, bookings, journal, operations)
+# aiohttp tries the dynamic routes of a prefix in order, so what is asked most comes first.
+_AREAS: Final = (availability, bookings, access, people, catalogue, journal, operations)
 
 
 def endpoints(node: Any) -> list[Endpoint]:
-    """All of them, in the order of the contract."""
+    """All of them."""
     return [endpoint for area in _AREAS for endpoint in area.routes(node)]
 
 
 def make_app(node: Node) -> web.Application:
+    speak_problems()
     app = web.Application(client_max_size=limits.body_bytes_max, logger=log)
     found = endpoints(node)
     for endpoint in found:
@@ -36,8 +38,8 @@ def make_app(node: Node) -> web.Application:
             app.router.add_get(endpoint.path, endpoint.handle)
         else:
             app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
-    app["openapi"] = orjson.dumps(openapi.document(found))
-    app["asyncapi"] = orjson.dumps(asyncapi.document())
+    app[operations.OPENAPI] = orjson.dumps(openapi.document(found))
+    app[operations.ASYNCAPI] = orjson.dumps(asyncapi.document())
     app.router.add_get("/api/v1/live", _plain(node, partial(live_socket, node), "/api/v1/live"))
     app.router.add_get("/api/v1/live/sse", _plain(node, partial(live_stream, node), "/api/v1/live/sse"))
     app.router.add_get("/static/{name}", _plain(node, operations.static, "/static/{name}"))
@@ -53,8 +55,9 @@ def _plain(node: Node, handler: Any, route: str) -> Any:
         try:
             return await handler(request)
         except Refused as refused:
-            response = problem_response(refused, request_id_of(request))
-            node.finished(request, route, request_id_of(request), response.status, 0.0)
+            request_id = request_id_of(request)
+            response = problem_response(refused, request_id)
+            node.finished(request, route, request_id, response.status, 0.0)
             return response
 
     return begin

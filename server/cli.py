@@ -54,6 +54,7 @@ def serve(
     config_file: ConfigFile = None,
 ) -> None:
     """Start one node."""
+    from protocol.errors import Refused
     from server.serve import dsn_of, explain
     from server.serve import serve as run
     from storage.ownership import AlreadyRunning
@@ -63,7 +64,7 @@ def serve(
         code = _run(run(settings, dsn_of(settings), demo=demo))
     except AlreadyRunning as error:
         raise _fail(str(error)) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (Refused, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _fail(f"cannot start: {explain(error)}") from None
     raise typer.Exit(code)
 
@@ -114,12 +115,13 @@ def migrate_new(name: str) -> None:
 
 
 def _database(config_file: str | None, work: Any) -> Any:
+    from protocol.errors import Refused
     from server.serve import dsn_of, explain
 
     settings = _settings(config_file)
     try:
         return _run(work(dsn_of(settings)))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (Refused, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _fail(f"cannot reach the database: {explain(error)}") from None
 
 

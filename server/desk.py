@@ -5,6 +5,7 @@ key, which stores the outcome, gives the same answer again.
 """
 
 import asyncio
+import re
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ from storage import bookings, people
 from storage.postgres import Database
 
 _CLIENTS_KNOWN_MAX: Final = 200_000
-_STALE_TRIES_MAX: Final = 3
+_CODE: Final = re.compile(r"BK-[0-9A-Z]{8}\Z")
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -167,17 +168,18 @@ class Desk:
         self, principal: Principal | None, id_or_code: str, permission: str, manage_token: str | None = None
     ) -> bookings.BookingRow:
         """A booking the caller may see. `principal` may be absent for a guest with a manage token."""
-        row = await (
-            bookings.find(self._database, id=id_or_code.lower())
-            if is_uuid(id_or_code.lower())
-            else bookings.find(self._database, code=id_or_code.upper())
-        )
+        row = None
+        if is_uuid(id_or_code.lower()):
+            row = await bookings.find(self._database, id=id_or_code.lower())
+        elif _CODE.match(id_or_code.upper()):
+            row = await bookings.find(self._database, code=id_or_code.upper())
         if row is None:
             raise Refused("not_found", "there is no such booking")
         shown = manage_token is not None and self._auth.manage_hash(manage_token) == row.manage_hash
         if principal is None or principal.role == "public":
             if not shown:
                 raise Refused("not_found", "there is no such booking")
+            permissions.reach(permissions.GUEST, permission)
             return row
         if principal.business_id != row.business_id:
             raise Refused("not_found", "there is no such booking")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import msgspec
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from actors.ports import IdempotencyKey
 from protocol import limits
@@ -68,12 +69,12 @@ class Call(Generic[B, Q]):
         "tx",
     )
 
-    def __init__(self, node: "Node", request: web.Request, request_id: str) -> None:
+    def __init__(self, node: "Node", request: web.Request, request_id: str, principal: Principal | None) -> None:
         self.node = node
         self.request = request
         self.request_id = request_id
         self.params = request.match_info
-        self._principal: Principal | None = None
+        self._principal = principal
         self.body: B
         self.query: Q
         self.key: IdempotencyKey | None = None
@@ -84,10 +85,6 @@ class Call(Generic[B, Q]):
     def principal(self) -> Principal:
         assert self._principal is not None, "a route without a permission has no principal"
         return self._principal
-
-    @principal.setter
-    def principal(self, principal: Principal) -> None:
-        self._principal = principal
 
     @property
     def business_id(self) -> str:
@@ -176,13 +173,13 @@ class Endpoint:
 
     async def _answer(self, request: web.Request, request_id: str) -> web.StreamResponse:
         node = self.node
-        call: Call[Any, Any] = Call(node, request, request_id)
+        principal: Principal | None = None
         if self.needs is not None:
             principal = node.auth.verify_header(request.headers.get("Authorization"))
             permissions.reach(principal, self.needs)
-            call.principal = principal
             if self.ready and (found := node.ready.find(request.raw_path, principal)) is not None:
-                return self._respond(found, request_id)
+                return web.Response(body=found, headers={"X-Request-ID": request_id, "Content-Type": _JSON})
+        call: Call[Any, Any] = Call(node, request, request_id, principal)
         raw = b""
         if self._decode is not None:
             raw = await read_body(request)
@@ -200,6 +197,10 @@ class Endpoint:
         values: dict[str, str] = dict(pairs)
         if len(values) != len(pairs):
             raise invalid("query", "a parameter stands there twice")
+        for name, value in values.items():
+            # The lenient conversion below reads "null" as an absent value; a filter must not vanish.
+            if not value or value.lower() == "null":
+                raise invalid(name, "must not be empty")
         try:
             return msgspec.convert(values, self.query, strict=False)
         except msgspec.ValidationError as error:
@@ -259,14 +260,10 @@ class Endpoint:
 NO_QUERY: Final = NoQuery()
 
 
-def request_id_of(request: web.Request) -> str:
-    """The caller's `X-Request-ID` where it is usable, else a new one. The same for the whole request."""
-    found: str | None = request.get("request_id")
-    if found is None:
-        given = request.headers.get("X-Request-ID")
-        found = given if given is not None and _REQUEST_ID.match(given) else new_id()
-        request["request_id"] = found
-    return found
+def request_id_of(request: web.BaseRequest) -> str:
+    """The caller's `X-Request-ID` where it is usable, else a new one. Asked once per request."""
+    given = request.headers.get("X-Request-ID")
+    return given if given is not None and _REQUEST_ID.match(given) else new_id()
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -274,9 +271,6 @@ async def read_body(request: web.Request) -> bytes:
     content_type = request.headers.get("Content-Type")
     if content_type is not None and not content_type.lower().startswith("application/json"):
         raise Refused("unsupported_media_type", f"not {content_type[:60]!r}")
-    length = request.content_length
-    if length is not None and length > limits.body_bytes_max:
-        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -311,6 +305,35 @@ def problem_response(refused: Refused, request_id: str) -> web.Response:
     if refused.kind.status == 405 and refused.extra:
         headers["Allow"] = refused.extra["allow"]
     return web.Response(body=orjson.dumps(problem(refused, request_id)), status=refused.kind.status, headers=headers)
+
+
+def speak_problems() -> None:
+    """Has aiohttp say as a problem, and log as no failure of ours, what it would say as text about bytes that are no
+    request. It offers no other hook for what fails before there is a request to route.
+    """
+    web.RequestHandler.handle_error = _handle_error  # type: ignore[method-assign]
+
+
+def _handle_error(
+    handler: "web.RequestHandler[Any]",
+    request: web.BaseRequest,
+    status: int = 500,
+    exc: BaseException | None = None,
+    message: str | None = None,
+) -> web.StreamResponse:
+    request_id = request_id_of(request)
+    if status >= 500:
+        log.error("%s %s failed", request.method, request.path, exc_info=exc, extra={"request_id": request_id})
+        refused = Refused("internal_error")
+    elif isinstance(exc, LineTooLong):
+        refused = Refused("malformed_request", f"a line is longer than {limits.header_line_bytes_max} bytes")
+    else:
+        refused = Refused("malformed_request", "these bytes are not an HTTP request")
+    if request.writer.output_size > 0:
+        raise ConnectionError("an answer had begun already")
+    response = problem_response(refused, request_id)
+    response.force_close()
+    return response
 
 
 class Elsewhere:

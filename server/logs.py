@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Any, Final
 
+import msgspec
 import orjson
 import structlog
 
@@ -57,6 +58,19 @@ def configure(level: str, style: str) -> None:
     )
 
 
+class Line(msgspec.Struct, tag_field="event", tag="request", gc=False):
+    timestamp: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    duration_ms: float
+    level: str = "info"
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class AccessLog:
     """One line per request. Under a flood the oldest waiting lines are dropped and counted."""
 
@@ -88,18 +102,7 @@ class AccessLog:
         dropped = self._added - self._written - len(lines)
         self._written = self._added
         out = [
-            orjson.dumps(
-                {
-                    "timestamp": format_us(int(at * SECOND)),
-                    "level": "info",
-                    "event": "request",
-                    "request_id": request_id,
-                    "method": method,
-                    "path": path,
-                    "status": status,
-                    "duration_ms": round(seconds * 1000, 3),
-                }
-            )
+            _encode(Line(format_us(int(at * SECOND)), request_id, method, path, status, round(seconds * 1000, 3)))
             for at, request_id, method, path, status, seconds in lines
         ]
         if dropped > 0:

@@ -48,6 +48,10 @@ TABLE: Final[dict[str, dict[Role, Reach]]] = {
 }  # fmt: skip
 
 
+GUEST: Final = Principal("", "", "public", 0.0)
+"""Whoever has no login: what the role may do, before it is known who it is."""
+
+
 def reach(principal: Principal, permission: str) -> Reach:
     """How far the permission goes for this caller. Raises `Refused(forbidden)` where it goes nowhere."""
     found = TABLE[permission].get(principal.role, Reach.NONE)

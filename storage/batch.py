@@ -23,12 +23,23 @@ _STATUS_AFTER: Final[dict[type[ev.Event], str]] = {
     ev.NoShow: "no_show",
     ev.Expired: "expired",
 }
-_JOURNAL_WIDTH: Final = 11
-_MAKES_ROW: Final = 9
-_BEYOND: Final = 10
-_KEYS_WIDTH: Final = 6
-
 Row = dict[str, Any]
+
+
+class Added(msgspec.Struct, gc=False, omit_defaults=True):
+    """An event on its way into the journal. With `makes_row` it makes a booking's row, out of `data` and `beyond`."""
+
+    shard: int
+    seq: int
+    calendar_id: str
+    version: int
+    business_id: str
+    at: int
+    by: str
+    request_id: str
+    data: msgspec.Raw
+    makes_row: bool = False
+    beyond: Row | None = None
 
 
 class Fence(msgspec.Struct):
@@ -46,16 +57,16 @@ class Batch:
         self.seq_after: dict[int, int] = {}
         self.events = 0
         self._fences = fences
-        self._journal: list[list[Any]] = []
-        self._made: dict[str, list[Any]] = {}
-        """By booking, the journal row whose event makes its row."""
+        self._added: list[Added] = []
+        self._made: dict[str, Added] = {}
+        """By booking, the event that makes its row."""
         self._changed: dict[str, Row] = {}
         self._ended: list[str] = []
         self._guests: list[Row] = []
         self._blocked: dict[str, Row] = {}
         self._unblocked: list[str] = []
         self._hours: dict[str, Row] = {}
-        self._keys: list[tuple[Any, ...]] = []
+        self._keys: list[Row] = []
         for entry in entries:
             self._add(entry)
 
@@ -63,22 +74,20 @@ class Batch:
         """Positional, in the order of the statement."""
         shards = list(self.seq_after)
         fences = [self._fences[s] for s in shards]
-        for row in self._made.values():
-            if row[_BEYOND] is not None:
-                row[_BEYOND] = _encode(row[_BEYOND]).decode()
         return [
             shards,
             [f.epoch for f in fences],
             [f.seq for f in fences],
             list(self.seq_after.values()),
-            *_columns(self._journal, _JOURNAL_WIDTH),
+            _encode(self._added).decode(),
             self._ended,
             _json(list(self._changed.values())),
             _json(self._guests),
             _json(list(self._blocked.values())),
             self._unblocked,
             _json(list(self._hours.values())),
-            *_columns(self._keys, _KEYS_WIDTH),
+            _json(self._keys),
+            len(self._keys),
         ]
 
     def _add(self, entry: Entry) -> None:
@@ -90,31 +99,34 @@ class Batch:
         version = entry.first_version
         for event in entry.events:
             seq += 1
-            row = [
+            added = Added(
                 shard, seq, work.calendar_id, version, caller.business_id, at, caller.by, caller.request_id,
-                encode_event(event).decode(), False, None,
-            ]  # fmt: skip
-            self._journal.append(row)
+                msgspec.Raw(encode_event(event)),
+            )  # fmt: skip
+            self._added.append(added)
             version += 1
             self.events += 1
-            self._project(entry, event, row)
+            self._project(entry, event, added)
         self.seq_after[shard] = seq
         if work.key is not None:
-            key, outcome = work.key, _encode(entry.outcome)
-            self._keys.append((key.scope, key.key, caller.business_id, key.fingerprint, work.calendar_id, outcome))
+            key = work.key
+            self._keys.append(
+                {"scope": key.scope, "key": key.key, "business_id": caller.business_id,
+                 "fingerprint": key.fingerprint.hex(), "calendar_id": work.calendar_id, "outcome": entry.outcome}
+            )  # fmt: skip
 
-    def _project(self, entry: Entry, event: ev.Event, row: list[Any]) -> None:
+    def _project(self, entry: Entry, event: ev.Event, added: Added) -> None:
         kind = type(event)
         if isinstance(event, ev.Booked):
-            self._book(entry, event, row)
+            self._book(entry, event, added)
         elif isinstance(event, ev.HoldPlaced):
-            self._make(event.id, row)
+            self._make(event.id, added)
         elif isinstance(event, ev.HoldReleased | ev.HoldExpired):
             made = self._made.pop(event.id, None)
             if made is None:
                 self._ended.append(event.id)
             else:
-                made[_MAKES_ROW] = False
+                made.makes_row = False
         elif isinstance(event, ev.Cancelled):
             self._change(
                 entry, event.id, status="cancelled", cancelled_by=event.cancelled_by, reason=event.reason or None
@@ -139,11 +151,11 @@ class Batch:
         else:
             self._project_hours(entry, event)
 
-    def _make(self, booking_id: str, row: list[Any]) -> None:
-        row[_MAKES_ROW] = True
-        self._made[booking_id] = row
+    def _make(self, booking_id: str, added: Added) -> None:
+        added.makes_row = True
+        self._made[booking_id] = added
 
-    def _book(self, entry: Entry, event: ev.Booked, row: list[Any]) -> None:
+    def _book(self, entry: Entry, event: ev.Booked, added: Added) -> None:
         details, at = entry.work.details, entry.outcome.at
         if details.guest is not None:
             guest = details.guest
@@ -152,9 +164,9 @@ class Batch:
                  "email": guest.email, "phone": guest.phone, "at": at}
             )  # fmt: skip
         if not event.from_hold:
-            self._make(event.id, row)
+            self._make(event.id, added)
             if details is not NO_DETAILS:
-                row[_BEYOND] = {"notes": details.notes, "manage_hash": _hex(details.manage_hash)}
+                added.beyond = {"notes": details.notes, "manage_hash": _hex(details.manage_hash)}
             return
         self._change(
             entry,
@@ -177,9 +189,7 @@ class Batch:
             self._changed.setdefault(booking_id, {"id": booking_id}).update(changes)
             return
         # A row made in this batch: nothing in it is held any more once something else happens to it.
-        beyond: Row = made[_BEYOND] or {}
-        beyond.update(changes, holder=None, expires_at=None)
-        made[_BEYOND] = beyond
+        made.beyond = {**(made.beyond or {}), **changes, "holder": None, "expires_at": None}
 
     def _project_hours(self, entry: Entry, event: ev.Event) -> None:
         work = entry.work
@@ -194,10 +204,6 @@ class Batch:
                 self._unblocked.append(event.id)
         elif isinstance(event, ev.ScheduleChanged):
             self._hours[work.calendar_id] = {"id": work.calendar_id, "schedule": event.schedule}
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[Any]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def _json(rows: list[Row]) -> str:

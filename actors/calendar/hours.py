@@ -103,10 +103,12 @@ class Hours:
         day = local_date(from_us, self.tz) - timedelta(days=1)
         last = local_date(max(from_us, to_us - 1), self.tz) + timedelta(days=1)
         found: list[Span] = []
+        reached = from_us - 3 * DAY
         while day <= last:
             for opens, b in self.of_date(day):
-                # A skipped hour can make the end of one range pass the start of the next.
-                a = max(opens, found[-1][1]) if found else opens
+                # A skipped hour can make the end of one range pass the start of the next. Ends before `from_us` count
+                # too: the grid of a range starts at the same instant whichever period is asked for.
+                a, reached = max(opens, reached), max(b, reached)
                 if a < b and a < to_us and b > from_us:
                     found.append((a, b))
             day += timedelta(days=1)

@@ -242,7 +242,6 @@ class LiveSocket:
 
 async def live_socket(node: "Node", request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/live`. Without an `Origin` or a ticket, a login must come as first message."""
-    visitor = node.live.visitor(request)
     node.live.admit()
     ws = web.WebSocketResponse(
         protocols=(live.SUBPROTOCOL,),
@@ -251,6 +250,9 @@ async def live_socket(node: "Node", request: web.Request) -> web.StreamResponse:
         max_msg_size=limits.message_bytes_max,
         writer_limit=limits.socket_cut_bytes,
     )
+    if not ws.can_prepare(request):
+        raise Refused("malformed_request", "this is a WebSocket; say Upgrade: websocket")
+    visitor = node.live.visitor(request)
     await ws.prepare(request)
     transport = request.transport
     if transport is None:

@@ -89,8 +89,8 @@ class Stream:
 async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/live/sse`."""
     query = _query(request)
-    visitor = node.live.visitor(request)
     node.live.admit()
+    visitor = node.live.visitor(request)
     if visitor.principal is None and visitor.origin is None:
         # Browsers send no Origin with a same-origin EventSource, but they do say where it comes from.
         if request.headers.get("Sec-Fetch-Site") != "same-origin":

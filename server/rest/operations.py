@@ -10,6 +10,8 @@ from protocol import bodies
 from protocol.errors import Refused
 from server.edge import Call, Endpoint, Reply
 
+OPENAPI: Final = web.AppKey("openapi", bytes)
+ASYNCAPI: Final = web.AppKey("asyncapi", bytes)
 _PAGES: Final = Path(__file__).resolve().parents[1] / "pages"
 _PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'",
@@ -38,11 +40,11 @@ async def metrics(call: Call[Any, Any]) -> web.Response:
 
 
 async def openapi(call: Call[Any, Any]) -> bytes:
-    return call.request.app["openapi"]  # type: ignore[no-any-return]
+    return call.request.app[OPENAPI]
 
 
 async def asyncapi(call: Call[Any, Any]) -> bytes:
-    return call.request.app["asyncapi"]  # type: ignore[no-any-return]
+    return call.request.app[ASYNCAPI]
 
 
 async def demo_page(call: Call[Any, Any]) -> web.StreamResponse:

@@ -223,7 +223,7 @@ CREATE TABLE idempotency_keys (
     fingerprint bytea NOT NULL,
     -- For commands of a calendar: whose, and the outcome to answer with. For others: the answer itself.
     calendar_id uuid,
-    outcome     bytea,
+    outcome     jsonb,
     status      int,
     body        bytea,
     headers     jsonb,

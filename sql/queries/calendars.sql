@@ -29,7 +29,7 @@ LEFT JOIN services s ON s.id = p.service_id AND s.deleted_at IS NULL
 GROUP BY c.id;
 
 -- name: find_outcome
-SELECT calendar_id::text, fingerprint, outcome FROM idempotency_keys
+SELECT calendar_id::text, fingerprint, outcome::text FROM idempotency_keys
 WHERE scope = $1 AND key = $2 AND created_at > now() - interval '24 hours';
 
 -- name: calendars_with_ended_holds

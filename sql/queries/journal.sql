@@ -7,21 +7,17 @@ WITH fence AS (
     RETURNING s.id
 ), added AS MATERIALIZED (
     -- Each event with what its booking's row has beyond it: later changes in this batch, and people's text.
-    SELECT e.*, CASE WHEN e.beyond IS NULL THEN e.data ELSE e.data || e.beyond::jsonb END AS made
-    FROM (
-        SELECT a.shard, a.seq, a.calendar_id, a.version, a.business_id, a.at, a.by, a.request_id,
-               a.data::jsonb AS data, a.makes_row, a.beyond
-        FROM unnest($5::int[], $6::bigint[], $7::uuid[], $8::bigint[], $9::uuid[], $10::bigint[], $11::text[],
-                    $12::text[], $13::text[], $14::boolean[], $15::text[])
-            AS a (shard, seq, calendar_id, version, business_id, at, by, request_id, data, makes_row, beyond)
-    ) AS e
+    SELECT e.*, CASE WHEN e.beyond IS NULL THEN e.data ELSE e.data || e.beyond END AS made
+    FROM jsonb_to_recordset($5::jsonb) AS e (
+        shard int, seq bigint, calendar_id uuid, version bigint, business_id uuid, at bigint, by text,
+        request_id text, data jsonb, makes_row boolean, beyond jsonb)
 ), journal AS (
     INSERT INTO events (shard, seq, calendar_id, version, business_id, epoch, type, at, by, request_id, data)
     SELECT a.shard, a.seq, a.calendar_id, a.version, a.business_id, f.epoch, a.data ->> 'type', from_us(a.at), a.by,
            a.request_id, a.data
     FROM added a JOIN unnest($1::int[], $2::bigint[]) AS f (id, epoch) ON f.id = a.shard
 ), ended AS (
-    DELETE FROM bookings WHERE id = ANY ($16::uuid[]) AND status = 'held'
+    DELETE FROM bookings WHERE id = ANY ($6::uuid[]) AND status = 'held'
 ), made AS (
     INSERT INTO bookings (id, business_id, calendar_id, service_id, client_id, code, status, start_at, end_at,
                           blocked, session_id, capacity, attendees, version, holder, expires_at, notes,
@@ -59,7 +55,7 @@ WITH fence AS (
         manage_hash = coalesce(decode(u.manage_hash, 'hex'), b.manage_hash),
         created_at = coalesce(from_us(u.created_us), b.created_at),
         updated_at = from_us(u.updated_us)
-    FROM jsonb_to_recordset($17::jsonb) AS u (
+    FROM jsonb_to_recordset($7::jsonb) AS u (
         id uuid, status text, code text, client_id uuid, start bigint, duration bigint, before bigint, after bigint,
         session uuid, capacity int, version int, notes text, notes_set boolean, cancelled_by text, reason text,
         manage_hash text, created_us bigint, updated_us bigint)
@@ -67,29 +63,31 @@ WITH fence AS (
 ), guests AS (
     INSERT INTO clients (id, business_id, guest, first_name, email, phone, created_at, updated_at)
     SELECT g.id, g.business_id, true, g.name, g.email, g.phone, from_us(g.at), from_us(g.at)
-    FROM jsonb_to_recordset($18::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text, at bigint)
+    FROM jsonb_to_recordset($8::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text, at bigint)
 ), blocked AS (
     INSERT INTO time_off (id, business_id, calendar_id, start_at, end_at, description, forced, created_at)
     SELECT t.id, t.business_id, t.calendar_id, from_us(t.start_us), from_us(t.end_us), t.description, t.forced,
            from_us(t.at)
-    FROM jsonb_to_recordset($19::jsonb) AS t (id uuid, business_id uuid, calendar_id uuid, start_us bigint,
+    FROM jsonb_to_recordset($9::jsonb) AS t (id uuid, business_id uuid, calendar_id uuid, start_us bigint,
         end_us bigint, description text, forced boolean, at bigint)
 ), unblocked AS (
-    DELETE FROM time_off WHERE id = ANY ($20::uuid[])
+    DELETE FROM time_off WHERE id = ANY ($10::uuid[])
 ), hours AS (
     UPDATE calendars c SET schedule = h.schedule, time_zone = h.schedule ->> 'time_zone'
-    FROM jsonb_to_recordset($21::jsonb) AS h (id uuid, schedule jsonb)
+    FROM jsonb_to_recordset($11::jsonb) AS h (id uuid, schedule jsonb)
     WHERE c.id = h.id
 ), keys AS (
     INSERT INTO idempotency_keys (scope, key, business_id, fingerprint, calendar_id, outcome)
-    SELECT * FROM unnest($22::text[], $23::text[], $24::uuid[], $25::bytea[], $26::uuid[], $27::bytea[])
+    SELECT k.scope, k.key, k.business_id, decode(k.fingerprint, 'hex'), k.calendar_id, k.outcome
+    FROM jsonb_to_recordset($12::jsonb) AS k (scope text, key text, business_id uuid, fingerprint text,
+        calendar_id uuid, outcome jsonb)
     ON CONFLICT (scope, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, calendar_id = EXCLUDED.calendar_id,
         outcome = EXCLUDED.outcome, status = NULL, body = NULL, headers = NULL, created_at = now()
         WHERE idempotency_keys.created_at < now() - interval '24 hours'
     RETURNING 1
 )
 SELECT require_fence((SELECT count(*) FROM fence), cardinality($1::int[])),
-       require_keys((SELECT count(*) FROM keys), cardinality($22::text[]));
+       require_keys((SELECT count(*) FROM keys), $13::int);
 
 -- name: ensure_shards
 INSERT INTO shards (id) SELECT generate_series(0, $1::int - 1) ON CONFLICT DO NOTHING;
