@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from actors.ports import CalendarStore, Loaded
@@ -34,6 +34,7 @@ class Activation:
         self._loaded = loaded
         self._waiting: dict[str, list[Waiter]] = {}
         self._loading: set[str] = set()
+        self._outdated: set[str] = set()
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -45,6 +46,10 @@ class Activation:
     def awaits(self, calendar_id: str) -> bool:
         """Whether anybody waits for it already."""
         return calendar_id in self._waiting
+
+    def load_again(self, calendar_ids: Iterable[str]) -> None:
+        """What is being read of these just now may be older than what the caller knows: it is read once more."""
+        self._outdated |= self._loading.intersection(calendar_ids)
 
     def enqueue(self, calendar_id: str, waiter: Waiter) -> None:
         """Raises `Refused(overloaded)` beyond `activation_waiting_max` in all or the mailbox of one calendar."""
@@ -84,9 +89,12 @@ class Activation:
                 self._hand_over(batch, found)
             finally:
                 self._loading.difference_update(batch)
+                self._outdated.difference_update(batch)
 
     def _hand_over(self, batch: list[str], found: dict[str, Loaded]) -> None:
         for calendar_id in batch:
+            if calendar_id in self._outdated:
+                continue  # those who wait for it stay, and so it is loadable again
             loaded = found.get(calendar_id)
             if loaded is None:
                 self._fail([calendar_id], Refused("not_found"))

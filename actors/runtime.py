@@ -52,6 +52,7 @@ class Runtime:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refreshing = asyncio.Lock()
         self.actors: dict[str, Actor] = {}
         self.statistics = Statistics()
         self.activation = Activation(store, self._may_load, self._take_in)
@@ -193,6 +194,10 @@ class Runtime:
         except Refused as refused:
             _fail(work, refused)
             return
+        except Exception:
+            log.exception("looking up an idempotency key failed")
+            _fail(work, Refused("internal_error"))
+            return
         if stored is None:
             # Another key with the same hash, or one older than a day.
             if actor is not None and actor.keys is not None:
@@ -272,9 +277,13 @@ class Runtime:
 
     def _again(self, work: Work, loss: Loss) -> None:
         work.tries += 1
-        if loss is Loss.UNAVAILABLE or work.tries >= _TRIES_MAX:
+        if loss is Loss.UNAVAILABLE:
             _fail(work, Refused("unavailable"))
             self._count(work, "unavailable")
+        elif work.tries >= _TRIES_MAX:
+            code = "internal_error" if loss is Loss.GUARD else "overloaded"
+            _fail(work, Refused(code))
+            self._count(work, code)
         elif loss is Loss.FENCED:
             _fail(work, Refused("moved"))
             self._count(work, "moved")
@@ -350,18 +359,22 @@ class Runtime:
 
     async def refresh_services(self, calendar_ids: Sequence[str]) -> None:
         """Takes in changed terms of service for those of the calendars that are active."""
-        active = [c for c in calendar_ids if c in self.actors]
-        for i in range(0, len(active), limits.activation_batch_max):
-            found = await self._store.services_of(active[i : i + limits.activation_batch_max])
-            for calendar_id, services in found.items():
-                actor = self.actors.get(calendar_id)
-                if actor is not None:
-                    actor.calendar.services = services
-                    actor.answers = None
-                    self.watch.refresh(actor)
+        self.activation.load_again(calendar_ids)
+        # One after the other, so that an older answer never comes after a newer one.
+        async with self._refreshing:
+            active = [c for c in calendar_ids if c in self.actors]
+            for i in range(0, len(active), limits.activation_batch_max):
+                found = await self._store.services_of(active[i : i + limits.activation_batch_max])
+                for calendar_id, services in found.items():
+                    actor = self.actors.get(calendar_id)
+                    if actor is not None:
+                        actor.calendar.services = services
+                        actor.answers = None
+                        self.watch.refresh(actor)
 
     def forget_services(self, calendar_ids: Sequence[str]) -> None:
         """For when changed terms could not be read: the calendars are loaded anew before they answer again."""
+        self.activation.load_again(calendar_ids)
         for calendar_id in calendar_ids:
             actor = self.actors.get(calendar_id)
             if actor is not None:
@@ -375,6 +388,9 @@ class Runtime:
         Built once per version and `name`; while tentative events are on their way, it waits for them.
         """
         while True:
+            if actor.stale:
+                deadline = self._loop.time() + limits.request_deadline_s
+                actor = await self.activate(actor.calendar.id, actor.business_id, deadline)
             now = self._clock.now_us()
             answer = (actor.answers or {}).get(name)
             if answer is None or answer.version < actor.committed or now >= answer.valid_until:
@@ -385,9 +401,11 @@ class Runtime:
                 actor.answers[name] = answer
             if answer.version <= actor.committed or await self.settled(actor, answer.version):
                 return answer.body
-            actor = await self.activate(
-                actor.calendar.id, actor.business_id, self._loop.time() + limits.request_deadline_s
-            )
+
+    async def settle(self, actor: Actor, version: int) -> None:
+        """Waits until what was read at `version` is committed. Raises `Refused(unavailable)` when it never will be."""
+        if not await self.settled(actor, version):
+            raise Refused("unavailable", "the calendar is being loaded anew")
 
     async def settled(self, actor: Actor, version: int) -> bool:
         """Waits until `version` is committed; `False` when it never will be.
@@ -396,6 +414,8 @@ class Runtime:
         """
         if version <= actor.committed:
             return True
+        if not actor.pending:
+            return False
         fate: asyncio.Future[bool] = self._loop.create_future()
         actor.park(Parked(version, lambda: _set_result(fate, True), lambda: _set_result(fate, False)))
         late = self._loop.call_later(limits.request_deadline_s, _set_late, fate)

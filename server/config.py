@@ -96,7 +96,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
 
 
 def _is_ours(variable: str) -> bool:
-    return variable == PREFIX + "CONFIG" or variable.startswith((PREFIX + "TEST_", PREFIX + "BENCH_"))
+    return variable == PREFIX + "CONFIG" or variable.startswith((PREFIX + "TEST_", PREFIX + "PROVE", PREFIX + "BENCH_"))
 
 
 def _from_file(path: str) -> dict[str, Any]:

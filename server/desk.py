@@ -191,17 +191,27 @@ class Desk:
     async def change(self, asker: Asker, row: bookings.BookingRow, command: cmd.Command) -> bodies.Booking:
         """Asks for a change of a booking that `find` has returned; the booking as it is then."""
         outcome = await self._ask(asker, row.body.professional_id, command)
-        if outcome.booking_version != row.body.version + 1:
-            # Somebody else changed it in between; what does not come from the outcome must be as new.
-            fresh = await bookings.find(self._database, id=row.body.id)
-            row = fresh or row
-        return _changed(row.body, outcome)
+        return _changed(await self._as_of(row.body, outcome), outcome)
 
     async def amend(
         self, asker: Asker, row: bookings.BookingRow, notes: str | None, if_version: int | None
     ) -> bodies.Booking:
         outcome = await self._ask(asker, row.body.professional_id, cmd.Amend(row.body.id, if_version), Details(notes))
-        return msgspec.structs.replace(_changed(row.body, outcome), notes=notes)
+        return msgspec.structs.replace(_changed(await self._as_of(row.body, outcome), outcome), notes=notes)
+
+    async def _as_of(self, body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
+        """The booking as it was when that outcome was decided.
+
+        That is `body`, unless somebody else changed it in between, or the outcome is an earlier one that an
+        Idempotency-Key brought back. Then the journal tells; notes, which it does not hold, are those of now.
+        """
+        if outcome.booking_version - body.version in (0, 1):
+            return body
+        fresh = await bookings.find(self._database, id=body.id)
+        body = msgspec.structs.replace(fresh.body if fresh else body, cancelled_by=None, reason=None)
+        for event in await bookings.events_of(self._database, body.professional_id, body.id, outcome.version):
+            body = msgspec.structs.replace(body, **_changes(event))
+        return body
 
     # Working hours
 
@@ -282,12 +292,18 @@ _STATUS: Final[dict[type[ev.Event], bodies.BookingStatus]] = {
 
 
 def _changed(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
-    event = outcome.event
-    changes: dict[str, Any] = {
-        "version": outcome.booking_version,
-        "updated_at": format_us(outcome.at),
-        "calendar_version": outcome.version,
-    }
+    return msgspec.structs.replace(
+        body,
+        version=outcome.booking_version,
+        updated_at=format_us(outcome.at),
+        calendar_version=outcome.version,
+        **_changes(outcome.event),
+    )
+
+
+def _changes(event: ev.Event | None) -> dict[str, Any]:
+    """What an event changes of a booking as callers see it."""
+    changes: dict[str, Any] = {}
     status = _STATUS.get(type(event)) if event is not None else None
     if status is not None:
         changes["status"] = status
@@ -295,9 +311,11 @@ def _changed(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
         changes |= {"cancelled_by": event.cancelled_by, "reason": event.reason or None}
     elif isinstance(event, ev.Rejected):
         changes["reason"] = event.reason or None
-    elif isinstance(event, ev.Rescheduled):
+    elif isinstance(event, ev.Booked):
+        changes["status"] = event.status
+    if isinstance(event, (ev.Booked, ev.Rescheduled)):
         changes |= {"start": format_us(event.start), "end": format_us(event.start + event.duration)}
-    return msgspec.structs.replace(body, **changes)
+    return changes
 
 
 def role_of(principal: Principal, *, holds_token: bool) -> str:

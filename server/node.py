@@ -174,6 +174,8 @@ class Node:
         found = []
         if not self._journal.writing:
             found.append("database")
+        if self._journal.lost_shards:
+            found.append("shards")
         if self.draining:
             found.append("draining")
         return found

@@ -6,6 +6,7 @@ import msgspec
 
 Role = Literal["owner", "manager", "professional", "service", "client", "public"]
 
+_KIND_OF_ROLE: Final[dict[Role, str]] = {"service": "service", "client": "client", "public": "guest"}
 STAFF: Final = frozenset({"owner", "manager", "professional", "service"})
 
 
@@ -30,8 +31,7 @@ class Principal(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """How the journal names them."""
-        kind = "service" if self.role == "service" else "guest" if self.role == "public" else "user"
-        return f"{kind}:{self.subject}"
+        return f"{_KIND_OF_ROLE.get(self.role, 'user')}:{self.subject}"
 
     @property
     def scope(self) -> str:

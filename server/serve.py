@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from aiohttp import web
@@ -41,7 +42,9 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     try:
-        await node.start()
+        if settings.redis_url:
+            log.warning("SLOTCAST_REDIS_URL is not used yet: this version runs one node per database")
+        await _start(node, dsn)
         if demo:
             await _greet(node)
         runner = web.AppRunner(
@@ -70,6 +73,21 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
         await node.stop()
     log.info("stopped")
     return 1 if node.lost_ownership.is_set() else 0
+
+
+async def _start(node: Node, dsn: str) -> None:
+    try:
+        await node.start()
+    except OSError as error:
+        # The system's message names neither; an operator with several databases wants to know which.
+        raise Refused("unavailable", f"no database at {_where(dsn)}: {explain(error)}") from error
+
+
+def _where(dsn: str) -> str:
+    """Host and port of a DSN, without user and password."""
+    parts = urlsplit(dsn)
+    host = parts.hostname or parse_qs(parts.query).get("host", ["the default address"])[0]
+    return f"{host}:{parts.port or 5432}"
 
 
 async def _until(*events: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import orjson
 
 from protocol import bodies
+from protocol import events as ev
 from storage.people import Queries, stamp
 
 
@@ -106,6 +107,11 @@ async def time_off_reasons(q: Queries, calendar_id: str, from_us: int, to_us: in
 
 async def list_events(q: Queries, calendar_id: str, after: int, limit: int) -> list[bodies.EventAnswer]:
     return [_event(r) for r in await q.fetch("list_events", calendar_id, after, limit)]
+
+
+async def events_of(q: Queries, calendar_id: str, booking_id: str, version_max: int) -> list[ev.AnyEvent]:
+    """What happened to one booking up to a version of its calendar, oldest first."""
+    return [ev.decode(r["data"]) for r in await q.fetch("events_of_booking", calendar_id, booking_id, version_max)]
 
 
 def _event(row: Any) -> bodies.EventAnswer:

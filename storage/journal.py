@@ -25,7 +25,7 @@ from protocol import limits
 from protocol.errors import Refused
 from storage.batch import Batch, Fence
 from storage.meter import Meter
-from storage.postgres import connect_writer, is_lost_connection, sqlstate
+from storage.postgres import CLIENT_ERRORS, connect_writer, is_lost_connection, sqlstate
 from storage.queries import sql
 
 log = logging.getLogger("slotcast.journal")
@@ -43,8 +43,10 @@ class PostgresJournal:
     def __init__(self, dsn: str, shards: Sequence[int], writers: int, meter: Meter) -> None:
         self._writers = [Writer(dsn, shards[i::writers], meter, f"writer-{i}") for i in range(writers)]
         self._by_shard = {shard: w for w in self._writers for shard in w.shards}
+        self._listener: JournalListener
 
     async def start(self, listener: JournalListener) -> None:
+        self._listener = listener
         await asyncio.gather(*(w.start(listener) for w in self._writers))
 
     def append(self, entry: Entry) -> None:
@@ -74,8 +76,10 @@ class PostgresJournal:
 
     def adopt(self, fences: dict[int, Fence]) -> None:
         """Goes on with shards that were lost and whose epoch has just been advanced for this node."""
+        # What was loaded since they were lost may be older than what the owner before wrote last.
+        self._listener.fenced(fences.keys())
         for shard, fence in fences.items():
-            self._by_shard[shard].fences.setdefault(shard, fence)
+            self._by_shard[shard].fences[shard] = fence
 
     async def watch(self) -> None:
         """Raises when a writer has come to an end, which none has a right to."""
@@ -171,7 +175,15 @@ class Writer:
         if not entries:
             return
         try:
-            batch = await self._write(entries)
+            batch = Batch(entries, self.fences)
+            arguments = batch.arguments()
+        except Exception as error:
+            # A row that cannot even be made is poison like any other; the writer must live on.
+            log.exception("a batch could not be made")
+            await self._split(entries, error)
+            return
+        try:
+            await self._write(batch, arguments)
         except asyncpg.PostgresError as error:
             if is_lost_connection(error):
                 await self._recover(entries)
@@ -179,23 +191,20 @@ class Writer:
                 await self._drop_fenced_shards(entries)
             else:
                 await self._split(entries, error)
-        except (OSError, TimeoutError, asyncpg.InterfaceError):
-            await self._recover(entries)
         except Exception as error:
-            # A row that cannot even be encoded is poison like any other; the writer must live on.
-            log.exception("a batch could not be written")
-            await self._split(entries, error)
+            # Lost, or in a state that nobody foresaw: in any case it may have been written.
+            if not isinstance(error, CLIENT_ERRORS):
+                log.exception("a batch went wrong")
+            await self._recover(entries)
         else:
             self._advance(batch)
             self._listener.committed(entries)
 
-    async def _write(self, entries: Sequence[Entry]) -> Batch:
-        batch = Batch(entries, self.fences)
+    async def _write(self, batch: Batch, arguments: Sequence[Any]) -> None:
         if self._statement is None:
             raise asyncpg.InterfaceError("not connected")
         with self._meter.commit(batch.events):
-            await self._statement.fetch(*batch.arguments(), timeout=limits.commit_timeout_s)
-        return batch
+            await self._statement.fetch(*arguments, timeout=limits.commit_timeout_s)
 
     def _advance(self, batch: Batch) -> None:
         for shard, seq in batch.seq_after.items():
@@ -245,7 +254,7 @@ class Writer:
         assert self._connection is not None
         try:
             rows = await self._connection.fetch(sql("shards_now"), list(self.fences), timeout=limits.commit_timeout_s)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (*CLIENT_ERRORS, asyncpg.PostgresError):
             await self._recover(entries)
             return
         lost = {r["id"] for r in rows if r["epoch"] != self.fences[r["id"]].epoch}

@@ -11,7 +11,7 @@ from protocol.errors import Refused
 from protocol.ids import new_id
 from storage.batch import Fence
 from storage.journal import PostgresJournal
-from storage.postgres import CONNECT_TIMEOUT_S, Database
+from storage.postgres import CLIENT_ERRORS, CONNECT_TIMEOUT_S, Database
 from storage.queries import sql
 
 log = logging.getLogger("slotcast.ownership")
@@ -65,7 +65,7 @@ class SingleNode:
                 await self._connection.fetchval("SELECT 1")
                 if lost := journal.lost_shards:
                     await self._take_again(self._connection, journal, lost)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*CLIENT_ERRORS, asyncpg.PostgresError):
                 if not await self._claim_again():
                     self._lost()
                     return
@@ -87,7 +87,7 @@ class SingleNode:
         except AlreadyRunning:
             log.critical("another node has taken this database; stopping")
             return False
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*CLIENT_ERRORS, asyncpg.PostgresError) as error:
             log.warning("cannot claim the database yet: %s", error)
         return True
 

@@ -17,7 +17,14 @@ CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 3.0
 QUERY_TIMEOUT_S: Final = 10.0
 
-_LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncio.IncompleteReadError)
+CLIENT_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What the driver raises, beside errors of Postgres itself, when a connection is lost or was lost before."""
 _LOST_CLASSES: Final = ("08", "25", "40", "53", "57")
 """SQLSTATE classes: connection, read-only after a failover, rolled back, out of resources, operator intervention."""
 
@@ -104,7 +111,7 @@ class Database:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
-        except _LOST as error:
+        except CLIENT_ERRORS as error:
             raise Refused("unavailable") from error
         except asyncpg.PostgresError as error:
             if is_lost_connection(error):

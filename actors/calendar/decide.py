@@ -8,7 +8,7 @@ import msgspec
 from actors.calendar import commands as cmd
 from actors.calendar.hours import check_schedule
 from actors.calendar.lifecycle import ALLOWED_FROM, ONLY_ONCE_STARTED
-from actors.calendar.slots import Verdict, is_session_of, judge, nearest_open, on_grid
+from actors.calendar.slots import Verdict, is_session_of, judge, live_places, nearest_open, on_grid
 from actors.calendar.state import (
     Calendar,
     Reservation,
@@ -62,7 +62,7 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
     refusal = _refuse_start(calendar, service, c.start, c.places, now)
     if refusal is not None:
         return refusal
-    session, capacity = _session_for(calendar, service, c.start)
+    before, after, session, capacity = _place_at(calendar, service, c.start, now)
     return [
         *_clear_ended(calendar, service, c.start, now),
         ev.HoldPlaced(
@@ -70,8 +70,8 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
             service.id,
             c.start,
             service.duration,
-            service.before,
-            service.after,
+            before,
+            after,
             c.places,
             now + min(c.ttl, limits.hold_ttl_max_s * SECOND),
             c.holder,
@@ -100,7 +100,7 @@ def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
     refusal = _refuse_start(calendar, service, c.start, c.places, now)
     if refusal is not None:
         return refusal
-    session, capacity = _session_for(calendar, service, c.start)
+    before, after, session, capacity = _place_at(calendar, service, c.start, now)
     booked = ev.Booked(
         c.id,
         c.code,
@@ -108,8 +108,8 @@ def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
         service.id,
         c.start,
         service.duration,
-        service.before,
-        service.after,
+        before,
+        after,
         c.places,
         c.client_id,
         session,
@@ -167,10 +167,10 @@ def _reschedule(calendar: Calendar, c: cmd.Reschedule, now: int) -> Decision:
     refusal = _refuse_start(calendar, s, c.start, booking.places, now, ignoring=booking)
     if refusal is not None:
         return refusal
-    session, capacity = _session_for(calendar, s, c.start)
+    before, after, session, capacity = _place_at(calendar, s, c.start, now, ignoring=booking)
     return [
         *_clear_ended(calendar, s, c.start, now),
-        ev.Rescheduled(c.id, c.start, s.duration, s.before, s.after, session, capacity),
+        ev.Rescheduled(c.id, c.start, s.duration, before, after, session, capacity),
     ]
 
 
@@ -275,17 +275,25 @@ def _clear_ended(calendar: Calendar, service: Service, start: int, now: int) -> 
     ]
 
 
-def _session_for(calendar: Calendar, service: Service, start: int) -> tuple[str | None, int]:
-    """The session a place at `start` belongs to, and its capacity; `(None, 1)` for an exclusive service.
+def _place_at(
+    calendar: Calendar, service: Service, start: int, now: int, *, ignoring: Reservation | None = None
+) -> tuple[int, int, str | None, int]:
+    """The buffers, session and capacity a place at `start` comes with; no session for an exclusive service.
 
-    The id of a new one follows from calendar, version, service and start, so that deciding stays a pure function.
+    Who joins a session takes its terms, not those the service has by now: its members block one span together. The id
+    of a new one follows from calendar, version, service and start, so that deciding stays a pure function.
     """
     if service.capacity == 1:
-        return None, 1
+        return service.before, service.after, None, 1
     for claim in claims_between(calendar, start, start + service.duration):
-        if isinstance(claim, Session) and is_session_of(claim, service, start):
-            return claim.id, claim.capacity
-    return session_id(calendar.id, service.id, start, calendar.version), service.capacity
+        if (
+            isinstance(claim, Session)
+            and is_session_of(claim, service, start)
+            and live_places(claim, now, ignoring)  # else nobody is left to join, and it ends with this decision
+        ):
+            return claim.before, claim.after, claim.id, claim.capacity
+    new = session_id(calendar.id, service.id, start, calendar.version)
+    return service.before, service.after, new, service.capacity
 
 
 def _capacity_of(calendar: Calendar, r: Reservation) -> int:

@@ -66,12 +66,12 @@ def judge(
         return _TIME_OFF
     claims = claims_between(calendar, start - service.before, end + service.after)
     if claims:
-        claims = [c for c in claims if _live_places(c, now, ignoring)]
+        claims = [c for c in claims if live_places(c, now, ignoring)]
     if not claims:
         return _OPEN if service.capacity == 1 else Verdict("open", service.capacity)
     first = claims[0]
     if len(claims) == 1 and isinstance(first, Session) and is_session_of(first, service, start):
-        left = first.capacity - _live_places(first, now, ignoring)
+        left = first.capacity - live_places(first, now, ignoring)
         if left > 0:
             return Verdict("open", left)
         return _FULL_HELD if first.held else _FULL
@@ -79,15 +79,23 @@ def judge(
 
 
 def is_session_of(session: Session, service: Service, start: int) -> bool:
-    """Whether booking `service` at `start` would take places in that session."""
-    return session.start == start and session.service_id == service.id and session.duration == service.duration
+    """Whether booking `service` at `start` would take places in that session.
+
+    Terms may have changed since it was opened: a service that is exclusive now joins none.
+    """
+    return (
+        session.start == start
+        and session.service_id == service.id
+        and session.duration == service.duration
+        and service.capacity > 1
+    )
 
 
 def _has_ended(reservation: Reservation, now: int) -> bool:
     return reservation.status == "held" and reservation.expires_at <= now
 
 
-def _live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
+def live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
     """The places of a claim without holds that have ended and without `ignoring`."""
     if isinstance(claim, Reservation):
         return 0 if claim is ignoring or _has_ended(claim, now) else claim.places

@@ -75,6 +75,7 @@ async def ticket(call: Call[bodies.Empty, Any]) -> Reply:
 
 
 async def issue_service_token(call: Call[bodies.ServiceTokenCreate, Any]) -> Reply:
+    """Takes no Idempotency-Key: to answer twice, the token would have to be stored in clear."""
     token_id = new_id()
     expires_us = call.node.clock.now_us() + call.body.ttl_days * DAY
     issued = await people.add_service_token(call.tx, token_id, call.business_id, call.body, expires_us)
@@ -109,7 +110,7 @@ def routes(node: Any) -> list[Endpoint]:
                  summary="A single-use ticket for the live endpoint", answer=bodies.Ticket, body=bodies.Empty,
                  area="auth"),
         Endpoint(node, "POST", t, issue_service_token, needs="tokens.manage", summary="Issue a service token",
-                 answer=bodies.ServiceToken, status=201, body=bodies.ServiceTokenCreate, tx=True, area="auth"),
+                 answer=bodies.ServiceToken, status=201, body=bodies.ServiceTokenCreate, tx=True, keyed=False, area="auth"),
         Endpoint(node, "GET", t, list_service_tokens, needs="tokens.manage", summary="List service tokens",
                  answer=list[bodies.ServiceToken], query=PageQuery, area="auth"),
         Endpoint(node, "DELETE", t + "/{id}", revoke_service_token, needs="tokens.manage", status=204,

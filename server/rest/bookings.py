@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from actors.calendar import commands as cmd
+from actors.ports import IdempotencyKey
 from protocol import bodies
 from protocol.errors import Refused, invalid
 from protocol.times import bounded_us, local_us, parse_date, to_us, zone
@@ -16,7 +17,7 @@ from server.edge import Call, Endpoint, Reply
 from server.paging import Cursor, Limit, PageQuery, decode_cursor, page
 from server.permissions import Reach, reach
 from server.principal import Principal
-from storage import bookings
+from storage import bookings, people
 from storage.bookings import BookingFilter, BookingRow
 
 _MANAGE_HEADER = "X-Manage-Token"
@@ -92,8 +93,7 @@ async def _change(
 ) -> Reply:
     row = await _found(call, permission)
     who = _who(call, row)
-    key = call.key and msgspec.structs.replace(call.key, scope=who.scope)
-    booking = await call.node.desk.change(Asker(who, call.request_id, key), row, command(row, who))
+    booking = await call.node.desk.change(Asker(who, call.request_id, _key_of(call, who)), row, command(row, who))
     return Reply(booking, headers=etag(booking))
 
 
@@ -104,11 +104,18 @@ def _who(call: Call[Any, Any], row: BookingRow) -> Principal:
     return Principal(row.body.id, row.business_id, "public", 0.0)
 
 
+def _key_of(call: Call[Any, Any], who: Principal) -> IdempotencyKey | None:
+    """The caller's key in their own scope: a login's, or one booking's guest's."""
+    if call.key is None:
+        return None
+    scope = f"{who.scope}:{who.subject}" if who.role == "public" else who.scope
+    return msgspec.structs.replace(call.key, scope=scope)
+
+
 async def patch_booking(call: Call[bodies.BookingPatch, Any]) -> Reply:
     row = await _found(call, "bookings.change")
     who = _who(call, row)
-    key = call.key and msgspec.structs.replace(call.key, scope=who.scope)
-    booking = await call.node.desk.amend(Asker(who, call.request_id, key), row, call.body.notes, call.if_match())
+    booking = await call.node.desk.amend(Asker(who, call.request_id, _key_of(call, who)), row, call.body.notes, call.if_match())
     return Reply(booking, headers=etag(booking))
 
 
@@ -164,12 +171,16 @@ def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
     if reach(principal, "bookings.read") is Reach.ANY:
         return f
     if principal.role == "professional":
+        if principal.professional_id is None:
+            raise Refused("forbidden", "this login has no calendar")
         if f.professional_id not in (None, principal.professional_id):
             raise Refused("forbidden", "these are another professional's bookings")
-        return msgspec.structs.replace(f, professional_id=principal.professional_id or principal.subject)
+        return msgspec.structs.replace(f, professional_id=principal.professional_id)
+    if principal.client_id is None:
+        raise Refused("forbidden", "this login is no client's")
     if f.client_id not in (None, principal.client_id):
         raise Refused("forbidden", "these are another client's bookings")
-    return msgspec.structs.replace(f, client_id=principal.client_id or principal.subject)
+    return msgspec.structs.replace(f, client_id=principal.client_id)
 
 
 async def _page(call: Call[Any, Any], f: BookingFilter, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -190,11 +201,15 @@ def _position(booking: bodies.Booking) -> tuple[int, str]:
 
 
 async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]:
-    return await _coming(call, BookingFilter(professional_id=call.id("id")))
+    f = _own(call.principal, BookingFilter(professional_id=call.id("id")))
+    await people.professional_by_id(call.node.database, call.business_id, call.id("id"))
+    return await _coming(call, f)
 
 
 async def coming_of_client(call: Call[Any, ComingQuery]) -> dict[str, Any]:
-    return await _coming(call, BookingFilter(client_id=call.id("id")))
+    f = _own(call.principal, BookingFilter(client_id=call.id("id")))
+    await people.client_by_id(call.node.database, call.business_id, call.id("id"))
+    return await _coming(call, f)
 
 
 async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, Any]:
@@ -205,7 +220,7 @@ async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, A
         f.starts_from, f.starts_before = local_us(day, 0, tz), local_us(day, 24 * 60, tz)
     elif q.when == "future":
         f.ends_after = call.node.clock.now_us()
-    return await _page(call, _own(call.principal, f), q.limit, q.cursor)
+    return await _page(call, f, q.limit, q.cursor)
 
 
 def routes(node: Any) -> list[Endpoint]:

@@ -8,7 +8,7 @@ from protocol import bodies
 from protocol.errors import Refused, invalid
 from server.edge import Call, Endpoint, Reply, decode
 from server.paging import PageQuery, decode_cursor, page
-from storage import catalogue
+from storage import catalogue, people
 
 _decode_new = msgspec.json.Decoder(bodies.ServiceCreate).decode
 _encode = msgspec.json.Encoder().encode
@@ -29,7 +29,8 @@ async def list_services(call: Call[Any, PageQuery]) -> dict[str, Any]:
 
 
 async def list_services_of(call: Call[Any, PageQuery]) -> dict[str, Any]:
-    return await _page(call, call.id("id"))
+    professional = await people.professional_by_id(call.node.database, call.business_id, call.id("id"))
+    return await _page(call, professional.id)
 
 
 async def _page(call: Call[Any, PageQuery], professional_id: str | None) -> dict[str, Any]:

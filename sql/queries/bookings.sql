@@ -40,6 +40,10 @@ WHERE calendar_id = $1::uuid AND start_at < from_us($3) AND end_at > from_us($2)
 SELECT calendar_id::text, version, type, at, by, request_id, data::text FROM events
 WHERE calendar_id = $1::uuid AND version > $2 ORDER BY version LIMIT $3;
 
+-- name: events_of_booking
+SELECT data::text FROM events
+WHERE calendar_id = $1::uuid AND data ->> 'id' = $2::text AND version <= $3 ORDER BY version;
+
 -- name: claim_key
 -- Waits for a request with the same key that is still under way.
 INSERT INTO idempotency_keys (scope, key, business_id, fingerprint) VALUES ($1, $2, $3, $4)
