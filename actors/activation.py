@@ -53,9 +53,10 @@ class Activation:
 
     def enqueue(self, calendar_id: str, waiter: Waiter) -> None:
         """Raises `Refused(overloaded)` beyond `activation_waiting_max` in all or the mailbox of one calendar."""
-        waiters = self._waiting.setdefault(calendar_id, [])
+        waiters = self._waiting.get(calendar_id, [])
         if self._count >= limits.activation_waiting_max or len(waiters) >= limits.mailbox_depth_max:
             raise Refused("overloaded")
+        self._waiting[calendar_id] = waiters
         waiters.append(waiter)
         self._count += 1
         self.pump()

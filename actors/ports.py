@@ -51,6 +51,7 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     """
 
     notes: str | None = None
+    reason: str | None = None
     guest: Guest | None = None
     manage_hash: bytes | None = None
     description: str | None = None

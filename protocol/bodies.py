@@ -381,6 +381,12 @@ class ReasonBody(Body, kw_only=True):
     reason: Reason = ""
 
 
+class CancelBody(ReasonBody, kw_only=True):
+    """A service, an owner or a manager may cancel for a client or a professional; `cancelled_by` then says so."""
+
+    on_behalf_of: Literal["client", "professional"] | None = None
+
+
 class RescheduleBody(Body, kw_only=True):
     start: Moment
 

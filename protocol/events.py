@@ -88,12 +88,10 @@ class Cancelled(Event, frozen=True, gc=False, tag="booking.cancelled"):
 
     id: str
     cancelled_by: str
-    reason: str = ""
 
 
 class Rejected(Event, frozen=True, gc=False, tag="booking.rejected"):
     id: str
-    reason: str = ""
 
 
 class Completed(Event, frozen=True, gc=False, tag="booking.completed"):

@@ -75,6 +75,7 @@ class Cancel(ClientMessage, kw_only=True, tag="cancel"):
     booking_id: str
     reason: Reason = ""
     manage_token: str | None = None
+    on_behalf_of: Literal["client", "professional"] | None = None
     if_version: int | None = None
     idempotency_key: Key | None = None
 

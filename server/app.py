@@ -19,6 +19,9 @@ from server.rest import access, availability, bookings, catalogue, journal, oper
 
 log = logging.getLogger("slotcast.app")
 
+_PAGE: Final = {"validatorUrl": "null"}
+"""Swagger UI shows the description to a validator on the internet unless told not to."""
+
 # aiohttp tries the dynamic routes of a prefix in order, so what is asked most comes first.
 _AREAS: Final = (availability, bookings, access, people, catalogue, journal, operations)
 
@@ -43,8 +46,8 @@ def make_app(node: Node) -> web.Application:
     app.router.add_get("/api/v1/live", _plain(node, partial(live_socket, node), "/api/v1/live"))
     app.router.add_get("/api/v1/live/sse", _plain(node, partial(live_stream, node), "/api/v1/live/sse"))
     app.router.add_get("/static/{name}", _plain(node, operations.static, "/static/{name}"))
-    api_doc(app, config_rel_url="/../openapi.json", url_prefix="/docs", title="Slotcast API")
-    app.router.add_route("*", "/{path:.*}", Elsewhere(node, found).handle)
+    api_doc(app, config_rel_url="/../openapi.json", url_prefix="/docs", title="Slotcast API", parameters=_PAGE)
+    app.router.add_route("*", r"/{path:[\s\S]*}", Elsewhere(node, found).handle)
     return app
 
 

@@ -121,7 +121,11 @@ def _database(config_file: str | None, work: Any) -> Any:
     settings = _settings(config_file)
     try:
         return _run(work(dsn_of(settings)))
-    except (Refused, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except Refused as refused:
+        if refused.code == "conflict":
+            raise
+        raise _fail(f"cannot reach the database: {explain(refused)}") from None
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _fail(f"cannot reach the database: {explain(error)}") from None
 
 
@@ -202,7 +206,7 @@ def create_admin(
     try:
         _database(config_file, make)
     except Refused as refused:
-        raise _fail(f"{email}: {refused.detail}") from None
+        raise _fail(f"{address}: {refused.detail}") from None
     typer.echo(f"super admin {address} made")
 
 

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -92,6 +93,11 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
         field = re.search(r"\$\.(\w+)", str(error))
         name = f"{PREFIX}{field[1].upper()}: " if field else ""
         raise ConfigError(f"{name}{str(error).split(' - at')[0]}") from None
+    for name in _URLS:
+        try:
+            urlsplit(getattr(settings, name))
+        except ValueError as error:
+            raise ConfigError(f"{name.upper()} is not a URL: {error}") from None
     return _with_secret(settings)
 
 
@@ -123,6 +129,8 @@ def _with_secret(settings: Settings) -> Settings:
 
 def _kept_secret(data_dir: Path) -> str:
     path = data_dir / "jwt-secret"
+    if data_dir.exists() and not data_dir.is_dir():
+        raise ConfigError(f"SLOTCAST_DATA_DIR: {data_dir} is a file")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         # O_EXCL: of two processes starting together one makes the file, the other reads it.
@@ -148,7 +156,8 @@ def redacted(settings: Settings) -> dict[str, Any]:
         if name in _SECRET and value:
             value = "***"
         elif name in _URLS:
-            value = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", value)
+            # Up to the last @: a password that should have been escaped must not be shown for that.
+            value = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", value)
             value = re.sub(r"(password=)[^&\s]*", r"\1***", value)
         shown[name] = value
     return shown

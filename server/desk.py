@@ -128,7 +128,7 @@ class Desk:
             client_id: str | None = new_id()
             token = self._auth.manage_token(body.hold_id or booking_id)
             guest = Guest(body.guest.name, body.guest.email, body.guest.phone)
-            details = Details(body.notes, guest, self._auth.manage_hash(token))
+            details = Details(body.notes, guest=guest, manage_hash=self._auth.manage_hash(token))
         else:
             client_id = await self._client_of(principal, body.client_id, required=True)
             details = Details(body.notes) if body.notes is not None else NO_DETAILS
@@ -188,10 +188,17 @@ class Desk:
         )
         return row
 
-    async def change(self, asker: Asker, row: bookings.BookingRow, command: cmd.Command) -> bodies.Booking:
-        """Asks for a change of a booking that `find` has returned; the booking as it is then."""
-        outcome = await self._ask(asker, row.body.professional_id, command)
-        return _changed(await self._as_of(row.body, outcome), outcome)
+    async def change(
+        self, asker: Asker, row: bookings.BookingRow, command: cmd.Command, reason: str = ""
+    ) -> bodies.Booking:
+        """Asks for a change of a booking that `find` has returned; the booking as it is then.
+
+        `reason` is people's text: it stands in the row, not in the event.
+        """
+        details = Details(reason=reason) if reason else NO_DETAILS
+        outcome = await self._ask(asker, row.body.professional_id, command, details)
+        changed = _changed(await self._as_of(row.body, outcome), outcome)
+        return msgspec.structs.replace(changed, reason=reason) if reason else changed
 
     async def amend(
         self, asker: Asker, row: bookings.BookingRow, notes: str | None, if_version: int | None
@@ -308,9 +315,7 @@ def _changes(event: ev.Event | None) -> dict[str, Any]:
     if status is not None:
         changes["status"] = status
     if isinstance(event, ev.Cancelled):
-        changes |= {"cancelled_by": event.cancelled_by, "reason": event.reason or None}
-    elif isinstance(event, ev.Rejected):
-        changes["reason"] = event.reason or None
+        changes["cancelled_by"] = event.cancelled_by
     elif isinstance(event, ev.Booked):
         changes["status"] = event.status
     if isinstance(event, (ev.Booked, ev.Rescheduled)):
@@ -318,8 +323,10 @@ def _changes(event: ev.Event | None) -> dict[str, Any]:
     return changes
 
 
-def role_of(principal: Principal, *, holds_token: bool) -> str:
-    """How `cancelled_by` names the caller."""
-    if principal.role == "public" or holds_token:
-        return "guest"
-    return principal.role
+def role_of(principal: Principal, on_behalf_of: str | None) -> str:
+    """How `cancelled_by` names the caller. Whoever speaks for others says whom; raises `Refused(forbidden)`."""
+    if on_behalf_of is not None:
+        if principal.role not in ("owner", "manager", "service"):
+            raise Refused("forbidden", "on_behalf_of is for owners, managers and service tokens")
+        return on_behalf_of
+    return "guest" if principal.role == "public" else principal.role

@@ -269,10 +269,16 @@ def request_id_of(request: web.BaseRequest) -> str:
 
 async def read_body(request: web.Request) -> bytes:
     """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
+    # Most bodies came with their headers; only one that is still on its way is judged by what it announces.
+    if not request.content.is_eof() and (request.content_length or 0) > limits.body_bytes_max:
+        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes") from None
+    except (web.RequestPayloadError, ConnectionError):
+        request.content.feed_eof()
+        raise Refused("malformed_request", "the body could not be read") from None
     # Some clients name a type for a body that is not there; that means nothing.
     if raw and not request.headers.get("Content-Type", "").lower().startswith("application/json"):
         raise Refused("unsupported_media_type", "send Content-Type: application/json")
@@ -303,7 +309,12 @@ def problem_response(refused: Refused, request_id: str) -> web.Response:
         headers["WWW-Authenticate"] = 'Bearer realm="slotcast"'
     if refused.kind.status == 405 and refused.extra:
         headers["Allow"] = refused.extra["allow"]
-    return web.Response(body=orjson.dumps(problem(refused, request_id)), status=refused.kind.status, headers=headers)
+    body = orjson.dumps(problem(refused, request_id))
+    response = web.Response(body=body, status=refused.kind.status, headers=headers)
+    if refused.code == "malformed_request":
+        # Where the next request would begin is not known, so there is none on this connection.
+        response.force_close()
+    return response
 
 
 def speak_problems() -> None:
@@ -314,7 +325,7 @@ def speak_problems() -> None:
 
 
 def _handle_error(
-    _handler: "web.RequestHandler[Any]",
+    _handler: web.RequestHandler,
     request: web.BaseRequest,
     status: int = 500,
     exc: BaseException | None = None,

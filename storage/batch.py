@@ -129,10 +129,10 @@ class Batch:
                 made.makes_row = False
         elif isinstance(event, ev.Cancelled):
             self._change(
-                entry, event.id, status="cancelled", cancelled_by=event.cancelled_by, reason=event.reason or None
+                entry, event.id, status="cancelled", cancelled_by=event.cancelled_by, reason=entry.work.details.reason
             )
         elif isinstance(event, ev.Rejected):
-            self._change(entry, event.id, status="rejected", reason=event.reason or None)
+            self._change(entry, event.id, status="rejected", reason=entry.work.details.reason)
         elif isinstance(event, ev.Confirmed | ev.Completed | ev.NoShow | ev.Expired):
             self._change(entry, event.id, status=_STATUS_AFTER[kind])
         elif isinstance(event, ev.Rescheduled):

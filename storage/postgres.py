@@ -108,13 +108,16 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
         started = perf_counter()
+        connected = False
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                connected = True
                 yield connection
         except CLIENT_ERRORS as error:
             raise Refused("unavailable") from error
         except asyncpg.PostgresError as error:
-            if is_lost_connection(error):
+            # Whatever Postgres has against a new connection, nothing was asked of it yet.
+            if not connected or is_lost_connection(error):
                 raise Refused("unavailable") from error
             if isinstance(error, asyncpg.UniqueViolationError):
                 raise Refused("conflict", f"it exists already ({getattr(error, 'constraint_name', '')})") from error

@@ -52,13 +52,11 @@ class Confirm(Command, frozen=True, gc=False, tag=True):
 class Cancel(Command, frozen=True, gc=False, tag=True):
     id: str
     cancelled_by: str
-    reason: str = ""
     if_version: int | None = None
 
 
 class Reject(Command, frozen=True, gc=False, tag=True):
     id: str
-    reason: str = ""
     if_version: int | None = None
 
 

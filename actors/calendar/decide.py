@@ -306,8 +306,8 @@ def _holds_of(calendar: Calendar, holder: str, now: int) -> int:
 
 _STATUS_EVENT: Final[dict[type[cmd.Command], Callable[[Any], ev.Event]]] = {
     cmd.Confirm: lambda c: ev.Confirmed(c.id),
-    cmd.Cancel: lambda c: ev.Cancelled(c.id, c.cancelled_by, c.reason),
-    cmd.Reject: lambda c: ev.Rejected(c.id, c.reason),
+    cmd.Cancel: lambda c: ev.Cancelled(c.id, c.cancelled_by),
+    cmd.Reject: lambda c: ev.Rejected(c.id),
     cmd.Complete: lambda c: ev.Completed(c.id),
     cmd.MarkNoShow: lambda c: ev.NoShow(c.id),
 }

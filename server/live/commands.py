@@ -56,22 +56,21 @@ async def _change(
         raise Refused("forbidden")
     principal = visitor.principal or Principal(row.body.id, row.business_id, "public", 0.0)
     command: cmd.Command
+    reason = message.reason if isinstance(message, live.Cancel) else ""
     if isinstance(message, live.Confirm):
         command = cmd.Confirm(row.body.id, message.if_version)
     elif isinstance(message, live.Cancel):
-        by = role_of(principal, holds_token=token is not None)
-        command = cmd.Cancel(row.body.id, by, message.reason, message.if_version)
+        command = cmd.Cancel(row.body.id, role_of(principal, message.on_behalf_of), message.if_version)
     else:
         command = cmd.Reschedule(row.body.id, bounded_us("start", message.start), message.if_version)
-    return await node.desk.change(Asker(principal, request_id, _key(principal, message)), row, command)
+    return await node.desk.change(Asker(principal, request_id, _key(principal, message)), row, command, reason)
 
 
 def _key(principal: Principal, message: live.LiveCommand) -> IdempotencyKey | None:
-    """The fingerprint leaves out the message's id, which is new when a command is sent again; so is a visitor's name,
-    whose keys must be unguessable therefore.
-    """
+    """The fingerprint leaves out the message's id, which is new when a command is sent again."""
     if message.idempotency_key is None:
         return None
-    scope = f"{principal.business_id}:public" if principal.role == "public" else principal.scope
     same = msgspec.structs.replace(message, id="-", idempotency_key=None)
-    return IdempotencyKey(scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest())
+    return IdempotencyKey(
+        principal.scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
+    )

@@ -89,11 +89,12 @@ async def read_booking(call: Call[Any, Any]) -> Reply:
 
 
 async def _change(
-    call: Call[Any, Any], permission: str, command: Callable[[BookingRow, Principal], cmd.Command]
+    call: Call[Any, Any], permission: str, command: Callable[[BookingRow, Principal], cmd.Command], reason: str = ""
 ) -> Reply:
     row = await _found(call, permission)
     who = _who(call, row)
-    booking = await call.node.desk.change(Asker(who, call.request_id, _key_of(call, who)), row, command(row, who))
+    asks = Asker(who, call.request_id, _key_of(call, who))
+    booking = await call.node.desk.change(asks, row, command(row, who), reason)
     return Reply(booking, headers=etag(booking))
 
 
@@ -115,15 +116,18 @@ def _key_of(call: Call[Any, Any], who: Principal) -> IdempotencyKey | None:
 async def patch_booking(call: Call[bodies.BookingPatch, Any]) -> Reply:
     row = await _found(call, "bookings.change")
     who = _who(call, row)
-    booking = await call.node.desk.amend(Asker(who, call.request_id, _key_of(call, who)), row, call.body.notes, call.if_match())
+    booking = await call.node.desk.amend(
+        Asker(who, call.request_id, _key_of(call, who)), row, call.body.notes, call.if_match()
+    )
     return Reply(booking, headers=etag(booking))
 
 
-async def cancel(call: Call[bodies.ReasonBody, Any]) -> Reply:
+async def cancel(call: Call[bodies.CancelBody, Any]) -> Reply:
     return await _change(
         call,
         "bookings.change",
-        lambda row, who: cmd.Cancel(row.body.id, role_of(who, holds_token=False), call.body.reason, call.if_match()),
+        lambda row, who: cmd.Cancel(row.body.id, role_of(who, call.body.on_behalf_of), call.if_match()),
+        call.body.reason,
     )
 
 
@@ -138,7 +142,7 @@ async def confirm(call: Call[Any, Any]) -> Reply:
 
 async def reject(call: Call[bodies.ReasonBody, Any]) -> Reply:
     return await _change(
-        call, "bookings.decide", lambda row, _: cmd.Reject(row.body.id, call.body.reason, call.if_match())
+        call, "bookings.decide", lambda row, _: cmd.Reject(row.body.id, call.if_match()), call.body.reason
     )
 
 
@@ -252,7 +256,7 @@ def routes(node: Any) -> list[Endpoint]:
         Endpoint(node, "PATCH", b + "/{id}", patch_booking, needs=None, summary="Change a booking's details",
                  answer=bodies.Booking, body=bodies.BookingPatch, keyed=True, errors=change, area="bookings"),
         action("confirm", confirm, bodies.Empty, "Confirm a pending booking"),
-        action("cancel", cancel, bodies.ReasonBody, "Cancel a booking"),
+        action("cancel", cancel, bodies.CancelBody, "Cancel a booking"),
         action("reject", reject, bodies.ReasonBody, "Reject a booking"),
         action("complete", complete, bodies.Empty, "Mark a booking as completed", "not_yet"),
         action("no-show", no_show, bodies.Empty, "Mark that the client did not come", "not_yet"),

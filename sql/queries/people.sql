@@ -7,9 +7,6 @@ SELECT id::text, slug, name, time_zone, allowed_origins FROM businesses WHERE sl
 -- name: business_by_id
 SELECT id::text, slug, name, time_zone, allowed_origins FROM businesses WHERE id = $1::uuid;
 
--- name: allow_origins
-UPDATE businesses SET allowed_origins = $2::text[] WHERE id = $1::uuid;
-
 -- name: insert_user
 INSERT INTO users (id, email, username, phone, name, password_hash, super_admin)
 VALUES ($1, $2, $3, $4, $5, $6, $7);
@@ -92,6 +89,3 @@ UPDATE professionals SET display_name = CASE WHEN $3 THEN $7 ELSE display_name E
     bio = CASE WHEN $5 THEN $9 ELSE bio END,
     phone = CASE WHEN $6 THEN $10 ELSE phone END
 WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL RETURNING id::text;
-
--- name: business_of_calendar
-SELECT business_id::text FROM calendars WHERE id = $1::uuid;

@@ -1,0 +1,55 @@
+"""The system's Chromium, a page that may talk to the server alone, and what it complains about."""
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, Route, async_playwright
+
+from tests.support.server import RunningServer
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(_NAMES)} is installed")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def open_page(browser: Browser, server: RunningServer) -> AsyncIterator[Open]:
+    """Opens a page of the server. At the end nothing was said on the console and nobody else was asked."""
+    complaints: list[str] = []
+    own = urlsplit(server.url).netloc
+
+    async def guard(route: Route) -> None:
+        url = route.request.url
+        if urlsplit(url).netloc == own or url.startswith(("data:", "blob:")):
+            await route.continue_()
+        else:
+            complaints.append(f"asked another host: {url}")
+            await route.abort()
+
+    async def open_page(path: str, width: int = 1280, height: int = 900) -> Page:
+        context = await browser.new_context(viewport={"width": width, "height": height})
+        await context.route("**/*", guard)
+        page = await context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: complaints.append(str(e)))
+        page.on("response", lambda r: complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        await page.goto(server.url + path)
+        return page
+
+    yield open_page
+    assert complaints == []
