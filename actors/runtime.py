@@ -6,29 +6,31 @@ calendar's bookings. A command for an active calendar is decided within the call
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence, Set
+from collections.abc import Coroutine, Sequence, Set
 from typing import Final
 
 import msgspec
 
-from actors.activation import Activation, Waiter
-from actors.actor import Actor, Answer, Parked
+from actors.activation import Waiter
+from actors.actor import Actor, Parked
 from actors.calendar.apply import apply
 from actors.calendar.commands import Book
 from actors.calendar.decide import Refusal, decide
 from actors.calendar.state import Calendar
+from actors.futures import copy, fail, tell
 from actors.ports import (
     CalendarStore,
     Clock,
     Entry,
     IdempotencyKey,
     Journal,
-    Loaded,
     Loss,
     Outcome,
     Work,
     key_hash,
 )
+from actors.reader import Reader
+from actors.roster import Roster
 from actors.statistics import Statistics
 from actors.timers import Timers
 from actors.watch import Watch
@@ -41,9 +43,6 @@ log = logging.getLogger("slotcast.runtime")
 
 _TRIES_MAX: Final = 3
 
-Build = Callable[[Calendar, int], tuple[bytes, int]]
-"""Makes an answer from a calendar and `now`: the bytes, and the instant until which they stay true."""
-
 
 class Runtime:
     def __init__(self, journal: Journal, store: CalendarStore, clock: Clock) -> None:
@@ -52,12 +51,11 @@ class Runtime:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refreshing = asyncio.Lock()
-        self.actors: dict[str, Actor] = {}
         self.statistics = Statistics()
-        self.activation = Activation(store, self._may_load, self._take_in)
         self.watch = Watch(clock)
         self.timers = Timers(self, clock)
+        self.roster = Roster(store, self.watch, self.statistics, self.timers.at)
+        self.reader = Reader(self.roster, clock)
 
     # Commands
 
@@ -68,11 +66,11 @@ class Runtime:
         `deadline_exceeded`, `idempotency_mismatch`); a calendar's own refusal is an `Outcome`. Cancelling it
         does not undo what was decided.
         """
-        actor = self.actors.get(work.calendar_id)
+        actor = self.roster.actors.get(work.calendar_id)
         if actor is None or actor.stale:
-            self._enqueue(
+            self.roster.enqueue(
                 work.calendar_id,
-                Waiter(lambda: self._run(work), lambda refused: _fail(work, refused), work.deadline),
+                Waiter(lambda: self._run(work), lambda refused: fail(work, refused), work.deadline),
             )
         else:
             self._run_on(actor, work)
@@ -80,12 +78,6 @@ class Runtime:
 
     def _run(self, work: Work) -> None:
         self.ask(work)
-
-    def _enqueue(self, calendar_id: str, waiter: Waiter) -> None:
-        try:
-            self.activation.enqueue(calendar_id, waiter)
-        except Refused as refused:
-            waiter.fail(refused)
 
     def _run_on(self, actor: Actor, work: Work) -> None:
         if work.future.done():
@@ -102,13 +94,13 @@ class Runtime:
             if work.key is None or self._is_first(actor, work, work.key):
                 self._decide(actor, work)
         except Refused as refused:
-            _fail(work, refused)
+            fail(work, refused)
             self._count(work, refused.code)
         except Exception:
             # A bug in the rules costs one command, not the node: the state may be half changed, so load it anew.
             log.exception("%s on calendar %s failed", type(work.command).__name__, work.calendar_id)
             actor.stale = True
-            _fail(work, Refused("internal_error"))
+            fail(work, Refused("internal_error"))
             self._count(work, "internal_error")
 
     def _decide(self, actor: Actor, work: Work) -> None:
@@ -119,7 +111,7 @@ class Runtime:
             self._refuse(actor, work, decision, now)
             return
         if not decision:
-            _tell(work, Outcome(calendar.version, now))
+            tell(work, Outcome(calendar.version, now))
             return
         last = decision[-1]
         outcome = Outcome(
@@ -134,11 +126,16 @@ class Runtime:
         actor.pending += 1
         if work.key is not None:
             _remember_in_flight(actor, work, work.key)
-        if actor.views:
-            entry.changes = self.watch.apply(actor, decision, now)
-        else:
-            for event in decision:
-                apply(calendar, event)
+        try:
+            if actor.views:
+                entry.changes = self.watch.apply(actor, decision, now)
+            else:
+                for event in decision:
+                    apply(calendar, event)
+        except Exception:
+            # The journal has the events and will tell the caller the truth; only this state is of no use any more.
+            log.exception("applying to calendar %s failed", calendar.id)
+            actor.stale = True
         if type(last) is ev.HoldPlaced:
             self.timers.at(last.expires_at, calendar.id)
 
@@ -156,7 +153,7 @@ class Runtime:
             self._answer(work, outcome)
 
     def _answer(self, work: Work, outcome: Outcome) -> None:
-        _tell(work, outcome)
+        tell(work, outcome)
         self._count(work, outcome.refusal.code if outcome.refusal else "ok")
 
     def _count(self, work: Work, code: str) -> None:
@@ -171,7 +168,7 @@ class Runtime:
             if earlier.key is None or earlier.key.fingerprint != key.fingerprint:
                 raise Refused("idempotency_mismatch")
             self.statistics.replayed += 1
-            earlier.future.add_done_callback(lambda f: _copy(f, work.future))
+            earlier.future.add_done_callback(lambda f: copy(f, work.future))
             return False
         if actor.keys is not None and key_hash(key.scope, key.key) in actor.keys:
             self._spawn(self._replay(actor, work, key), "replay")
@@ -192,11 +189,11 @@ class Runtime:
         try:
             stored = await self._store.find_outcome(key.scope, key.key)
         except Refused as refused:
-            _fail(work, refused)
+            fail(work, refused)
             return
         except Exception:
             log.exception("looking up an idempotency key failed")
-            _fail(work, Refused("internal_error"))
+            fail(work, Refused("internal_error"))
             return
         if stored is None:
             # Another key with the same hash, or one older than a day.
@@ -204,10 +201,10 @@ class Runtime:
                 actor.keys.discard(key_hash(key.scope, key.key))
             self._run(work)
         elif stored.fingerprint != key.fingerprint:
-            _fail(work, Refused("idempotency_mismatch"))
+            fail(work, Refused("idempotency_mismatch"))
         else:
             self.statistics.replayed += 1
-            _tell(work, stored.outcome)
+            tell(work, stored.outcome)
 
     # What the journal tells
 
@@ -233,7 +230,7 @@ class Runtime:
         for actor in busy:
             actor.release_parked()
         if any(e.owner.stale for e in entries):
-            self.activation.pump()
+            self.roster.activation.pump()
 
     def lost(self, entries: Sequence[Entry], loss: Loss) -> None:
         """Forgets what was decided; decides again where the loss was not the command's fault."""
@@ -254,8 +251,8 @@ class Runtime:
             self._again(entry.work, loss)
         for actor in actors:
             actor.retry_parked()
-            self._reload_if_watched(actor)
-        self.activation.pump()
+            self.roster.reload_if_watched(actor)
+        self.roster.activation.pump()
 
     def unsettled(self, entries: Sequence[Entry]) -> None:
         """Nobody waits past their deadline; the same key tells later what became of it."""
@@ -263,29 +260,29 @@ class Runtime:
         for entry in entries:
             work = entry.work
             if work.deadline < now_s and not work.future.done():
-                _fail(work, Refused("unknown_outcome"))
+                fail(work, Refused("unknown_outcome"))
                 self._count(work, "unknown_outcome")
         for actor in {e.owner for e in entries}:
             for work in actor.take_overdue(now_s):
-                _fail(work, Refused("deadline_exceeded"))
+                fail(work, Refused("deadline_exceeded"))
                 self._count(work, "deadline_exceeded")
 
     def fenced(self, shards: Set[int]) -> None:
-        for actor in self.actors.values():
+        for actor in self.roster.actors.values():
             if actor.shard in shards:
                 actor.stale = True
 
     def _again(self, work: Work, loss: Loss) -> None:
         work.tries += 1
         if loss is Loss.UNAVAILABLE:
-            _fail(work, Refused("unavailable"))
+            fail(work, Refused("unavailable"))
             self._count(work, "unavailable")
         elif work.tries >= _TRIES_MAX:
             code = "internal_error" if loss is Loss.GUARD else "overloaded"
-            _fail(work, Refused(code))
+            fail(work, Refused(code))
             self._count(work, code)
         elif loss is Loss.FENCED:
-            _fail(work, Refused("moved"))
+            fail(work, Refused("moved"))
             self._count(work, "moved")
         elif loss is Loss.KEY_TAKEN and work.key is not None:
             # Used on another calendar, or by a request that another node answered.
@@ -294,135 +291,6 @@ class Runtime:
             if loss is Loss.CODE_TAKEN and isinstance(work.command, Book):
                 work.command = msgspec.structs.replace(work.command, code=booking_code())
             self._run(work)
-
-    # Activation and passivation
-
-    def reload_watched(self) -> None:
-        """Tries again where a calendar that is watched could not be loaded anew."""
-        for actor in self.watch.watched:
-            if actor.stale:
-                self._reload_if_watched(actor)
-
-    def _reload_if_watched(self, actor: Actor) -> None:
-        """Viewers wait for the true state even if nobody asks for it."""
-        calendar_id = actor.calendar.id
-        if actor.views and not self.activation.awaits(calendar_id):
-            deadline = self._loop.time() + limits.request_deadline_s
-            self._enqueue(calendar_id, Waiter(_nothing, lambda _: None, deadline))
-
-    def _may_load(self, calendar_id: str) -> bool:
-        actor = self.actors.get(calendar_id)
-        return actor is None or actor.pending == 0
-
-    def _take_in(self, loaded: Loaded) -> None:
-        now_s = self._loop.time()
-        calendar = loaded.calendar
-        actor = self.actors.get(calendar.id)
-        self.statistics.activations += 1
-        if actor is None:
-            self.actors[calendar.id] = Actor(loaded, now_s)
-        elif actor.stale:
-            actor.replace_state(loaded)
-            self.watch.refresh(actor)
-        if calendar.holds:
-            for r in calendar.reservations.values():
-                if r.status == "held":
-                    self.timers.at(r.expires_at, calendar.id)
-
-    async def activate(self, calendar_id: str, business_id: str | None, deadline: float) -> Actor:
-        """The active actor of a calendar. Raises `Refused`: `not_found` also when it is another business's."""
-        actor = self.actors.get(calendar_id)
-        if actor is None or actor.stale:
-            ready: asyncio.Future[None] = self._loop.create_future()
-            self._enqueue(
-                calendar_id,
-                Waiter(lambda: _set(ready), lambda refused: _set(ready, refused), deadline),
-            )
-            await ready
-            actor = self.actors.get(calendar_id)
-        if actor is None or (business_id is not None and actor.business_id != business_id):
-            raise Refused("not_found")
-        actor.last_used = self._loop.time()
-        return actor
-
-    def passivate_idle(self) -> None:
-        """Drops actors that nobody uses or watches and that have nothing to wait for."""
-        limit = self._loop.time() - limits.passivate_after_s
-        idle = [
-            c
-            for c, a in self.actors.items()
-            if a.last_used < limit and not (a.pending or a.views or a.parked or a.calendar.holds)
-        ]
-        for calendar_id in idle:
-            del self.actors[calendar_id]
-        self.statistics.passivations += len(idle)
-
-    async def refresh_services(self, calendar_ids: Sequence[str]) -> None:
-        """Takes in changed terms of service for those of the calendars that are active."""
-        self.activation.load_again(calendar_ids)
-        # One after the other, so that an older answer never comes after a newer one.
-        async with self._refreshing:
-            active = [c for c in calendar_ids if c in self.actors]
-            for i in range(0, len(active), limits.activation_batch_max):
-                found = await self._store.services_of(active[i : i + limits.activation_batch_max])
-                for calendar_id, services in found.items():
-                    actor = self.actors.get(calendar_id)
-                    if actor is not None:
-                        actor.calendar.services = services
-                        actor.answers = None
-                        self.watch.refresh(actor)
-
-    def forget_services(self, calendar_ids: Sequence[str]) -> None:
-        """For when changed terms could not be read: the calendars are loaded anew before they answer again."""
-        self.activation.load_again(calendar_ids)
-        for calendar_id in calendar_ids:
-            actor = self.actors.get(calendar_id)
-            if actor is not None:
-                actor.stale = True
-
-    # Reading
-
-    async def read(self, actor: Actor, name: str, build: Build) -> bytes:
-        """An encoded answer from the calendar's state, never ahead of the database.
-
-        Built once per version and `name`; while tentative events are on their way, it waits for them.
-        """
-        while True:
-            if actor.stale:
-                deadline = self._loop.time() + limits.request_deadline_s
-                actor = await self.activate(actor.calendar.id, actor.business_id, deadline)
-            now = self._clock.now_us()
-            answer = (actor.answers or {}).get(name)
-            if answer is None or answer.version < actor.committed or now >= answer.valid_until:
-                body, valid_until = build(actor.calendar, now)
-                answer = Answer(actor.calendar.version, valid_until, body)
-                if actor.answers is None or len(actor.answers) >= limits.answers_per_actor_max:
-                    actor.answers = {}
-                actor.answers[name] = answer
-            if answer.version <= actor.committed or await self.settled(actor, answer.version):
-                return answer.body
-
-    async def settle(self, actor: Actor, version: int) -> None:
-        """Waits until what was read at `version` is committed. Raises `Refused(unavailable)` when it never will be."""
-        if not await self.settled(actor, version):
-            raise Refused("unavailable", "the calendar is being loaded anew")
-
-    async def settled(self, actor: Actor, version: int) -> bool:
-        """Waits until `version` is committed; `False` when it never will be.
-
-        Raises `Refused(deadline_exceeded)` when that cannot be known in time.
-        """
-        if version <= actor.committed:
-            return True
-        if not actor.pending:
-            return False
-        fate: asyncio.Future[bool] = self._loop.create_future()
-        actor.park(Parked(version, lambda: _set_result(fate, True), lambda: _set_result(fate, False)))
-        late = self._loop.call_later(limits.request_deadline_s, _set_late, fate)
-        try:
-            return await fate
-        finally:
-            late.cancel()
 
     # Housekeeping
 
@@ -449,50 +317,7 @@ def _remember_stored(actor: Actor, key: IdempotencyKey) -> None:
         actor.inflight_keys.pop((key.scope, key.key), None)
     if actor.keys is None:
         actor.keys = set()
+    elif len(actor.keys) >= limits.keys_per_calendar_max:
+        # The database still refuses a key that is taken; remembering only makes that cheap.
+        actor.keys.clear()
     actor.keys.add(key_hash(key.scope, key.key))
-
-
-def _tell(work: Work, outcome: Outcome) -> None:
-    if not work.future.done():
-        work.future.set_result(outcome)
-
-
-def _fail(work: Work, refused: Refused) -> None:
-    if not work.future.done():
-        work.future.set_exception(refused)
-
-
-def _copy(source: "asyncio.Future[Outcome]", target: "asyncio.Future[Outcome]") -> None:
-    if target.done():
-        return
-    if source.cancelled():
-        target.set_exception(Refused("unknown_outcome"))
-        return
-    error = source.exception()
-    if error is not None:
-        target.set_exception(error)
-    else:
-        target.set_result(source.result())
-
-
-def _set(future: "asyncio.Future[None]", refused: Refused | None = None) -> None:
-    if future.done():
-        return
-    if refused is None:
-        future.set_result(None)
-    else:
-        future.set_exception(refused)
-
-
-def _set_result(future: "asyncio.Future[bool]", result: bool) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _set_late(future: "asyncio.Future[bool]") -> None:
-    if not future.done():
-        future.set_exception(Refused("deadline_exceeded"))
-
-
-def _nothing() -> None:
-    pass

@@ -44,15 +44,15 @@ class Timers:
                 break
             self.sweep(heapq.heappop(self._heap)[1])
         self._runtime.watch.tick(now)
-        self._runtime.reload_watched()
-        self._runtime.activation.drop_overdue(asyncio.get_running_loop().time())
+        self._runtime.roster.reload_watched()
+        self._runtime.roster.activation.drop_overdue(asyncio.get_running_loop().time())
         self._ticks += 1
         if self._ticks % _PASSIVATE_EVERY_TICKS == 0:
-            self._runtime.passivate_idle()
+            self._runtime.roster.passivate_idle()
 
     def sweep(self, calendar_id: str) -> None:
         """Writes down the holds of an active calendar that have ended."""
-        actor = self._runtime.actors.get(calendar_id)
+        actor = self._runtime.roster.actors.get(calendar_id)
         if actor is None:
             return
         loop = asyncio.get_running_loop()

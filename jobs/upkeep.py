@@ -42,7 +42,7 @@ class Upkeep:
         for row in await self._database.fetch("calendars_with_ended_holds", _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.
             try:
-                await self._runtime.activate(row["calendar_id"], row["business_id"], loop.time() + _EVERY_S)
+                await self._runtime.roster.activate(row["calendar_id"], row["business_id"], loop.time() + _EVERY_S)
             except Refused as refused:
                 log.warning("cannot end holds of calendar %s: %s", row["calendar_id"], refused.code)
                 continue

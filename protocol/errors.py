@@ -52,7 +52,6 @@ KINDS: Final[dict[str, Kind]] = {
     "time_off_conflict": Kind(409, "There are bookings in that period"),
     "limit_reached": Kind(409, "A limit of this calendar is reached"),
     # The server
-    "rate_limited": Kind(429, "Too many requests", may_retry=True),
     "overloaded": Kind(503, "Too much work is waiting", may_retry=True),
     "unavailable": Kind(503, "The database cannot be reached; nothing was changed", may_retry=True),
     "draining": Kind(503, "This node is shutting down", may_retry=True),

@@ -45,6 +45,8 @@ mailbox_depth_max: Final = 2_048
 activation_batch_max: Final = 256
 activation_waiting_max: Final = 20_000
 passivate_after_s: Final = 20 * 60
+keys_per_calendar_max: Final = 100_000
+"""Hashes of idempotency keys one calendar remembers."""
 answers_per_actor_max: Final = 16
 """Ready answers (slots, availability) one calendar keeps encoded."""
 

@@ -17,7 +17,8 @@ from aiohttp import web
 
 from actors.actor import Actor
 from actors.ports import Clock
-from actors.runtime import Build, Runtime
+from actors.reader import Build
+from actors.runtime import Runtime
 from jobs.upkeep import Upkeep
 from protocol import limits
 from protocol.errors import Refused
@@ -158,7 +159,7 @@ class Node:
     # For handlers
 
     async def actor(self, calendar_id: str, business_id: str | None) -> Actor:
-        return await self.runtime.activate(
+        return await self.runtime.roster.activate(
             calendar_id, business_id, asyncio.get_running_loop().time() + limits.request_deadline_s
         )
 
@@ -182,7 +183,7 @@ class Node:
 
     def _readings(self) -> Iterable[Reading]:
         runtime, statistics = self.runtime, self.runtime.statistics
-        actors = runtime.actors
+        actors = runtime.roster.actors
         depth = [a.pending for a in actors.values() if a.pending]
         yield "gauge", "slotcast_actors_active", "Calendars in memory", {(): len(actors)}, ()
         yield (
@@ -196,7 +197,7 @@ class Node:
             "gauge",
             "slotcast_activations_waiting",
             "Requests waiting for a calendar",
-            {(): runtime.activation.waiting},
+            {(): runtime.roster.activation.waiting},
             (),
         )
         yield (

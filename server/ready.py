@@ -4,7 +4,8 @@ from typing import Final, NamedTuple
 
 from actors.actor import Actor
 from actors.ports import Clock
-from actors.runtime import Build, Runtime
+from actors.reader import Build
+from actors.runtime import Runtime
 from server.principal import Principal
 
 _REMEMBERED_MAX: Final = 50_000
@@ -34,7 +35,7 @@ class ReadyAnswers:
             or actor.stale
             or actor.business_id != principal.business_id
             or self._clock.now_us() >= answer.valid_until
-            or self._runtime.actors.get(actor.calendar.id) is not actor
+            or self._runtime.roster.actors.get(actor.calendar.id) is not actor
         ):
             return None
         return answer.body
@@ -45,4 +46,4 @@ class ReadyAnswers:
         if len(self._places) >= _REMEMBERED_MAX:
             self._places.clear()
         self._places[path, principal.staff] = _Place(actor, name)
-        return await self._runtime.read(actor, name, build)
+        return await self._runtime.reader.read(actor, name, build)

@@ -1,6 +1,9 @@
 """Fixtures for all tests: a database server, a Slotcast server, and REST access to it."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,8 +26,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> TestPostgres:
-    return TestPostgres(tmp_path_factory.mktemp("postgres"))
+def postgres() -> TestPostgres:
+    # Not below pytest's own directory: as root, Postgres runs as another user, and each pytest that starts closes
+    # that directory to others again. Removed after the server has stopped, which happens at exit as well.
+    directory = Path(tempfile.mkdtemp(prefix="slotcast-tests-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return TestPostgres(directory)
 
 
 @pytest.fixture(scope="session")

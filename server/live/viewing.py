@@ -50,7 +50,7 @@ async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list
     """The views a subscription means, ready to be shown: nothing in them rests on what is not committed."""
     for _ in range(_TRIES_MAX):
         opened = await _open(node, visitor, message)
-        if all([await node.runtime.settled(actor, version) for actor, _, version in opened]):
+        if all([await node.runtime.reader.settled(actor, version) for actor, _, version in opened]):
             return [(actor, view) for actor, view, _ in opened]
     raise Refused("unavailable")
 

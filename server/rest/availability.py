@@ -189,7 +189,7 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
             continue
         version = actor.calendar.version
         open_slots = [s for s in slots_between(actor.calendar, service, from_us, to_us, now) if s.state == "open"]
-        await call.node.runtime.settle(actor, version)
+        await call.node.runtime.reader.settle(actor, version)
         for s in open_slots:
             free.setdefault((s.start, s.end), []).append(professional_id)
     return bodies.AnySlotsAnswer(
@@ -223,7 +223,7 @@ async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
 async def read_schedule(call: Call[Any, Any]) -> bodies.ScheduleAnswer:
     actor = await call.node.actor(call.id("id"), call.business_id)
     version, schedule = actor.calendar.version, actor.calendar.hours.schedule
-    await call.node.runtime.settle(actor, version)
+    await call.node.runtime.reader.settle(actor, version)
     return _schedule_answer(actor.calendar.id, schedule, version)
 
 

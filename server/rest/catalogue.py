@@ -102,10 +102,10 @@ def _refresh(call: Call[Any, Any], professional_ids: list[str]) -> None:
 
     async def after() -> None:
         try:
-            await runtime.refresh_services(professional_ids)
+            await runtime.roster.refresh_services(professional_ids)
         except Refused:
             # The write is done and must be told as done; the calendars are loaded anew instead.
-            runtime.forget_services(professional_ids)
+            runtime.roster.forget_services(professional_ids)
 
     call.after_commit.append(after)
 

@@ -18,9 +18,7 @@ def test_a_port_in_use_is_told(cli: Cli, database: dict[str, str]) -> None:
     one_line(done, port)
 
 
-@pytest.mark.parametrize(
-    "dsn", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://nobody@no-such-host.invalid/none", "garbage"]
-)
+@pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/none", "garbage"])
 def test_a_database_that_is_away_is_told(cli: Cli, dsn: str) -> None:
     """In one line, at once, with exit code 2; and by the commands that only read it."""
     one_line(cli("serve", DATABASE_URL=dsn, SLOTCAST_JWT_SECRET=SECRET, SLOTCAST_PORT="0"), "cannot start")

@@ -91,7 +91,7 @@ async def test_what_is_told_is_what_is_written(seed: int) -> None:
     asked: list[tuple[str, cmd.Command, asyncio.Future[Outcome]]] = []
     for _ in range(300):
         calendar = random.choice(calendars)
-        actor = house.runtime.actors.get(calendar)
+        actor = house.runtime.roster.actors.get(calendar)
         ids = list(actor.calendar.reservations) if actor else []
         one = random.choice(ids or ["none"])
         offer = random.choice((s, s, shared)).id
@@ -135,7 +135,7 @@ async def test_viewers_end_up_with_the_truth(seed: int) -> None:
     calendar = await world.calendar(s)
     house = await open_house(world, seed=seed, weights=(6, 4, 2, 2, 2))
     await house.live(calendar)
-    actor = house.runtime.actors[calendar]
+    actor = house.runtime.roster.actors[calendar]
     key = ViewKey(calendar, s.id, NOON - HOUR, NOON + DAY, "UTC")
     view = house.runtime.watch.open(actor, key)
     viewer = Viewer()
@@ -210,7 +210,7 @@ async def test_nothing_is_loaded_while_a_batch_is_unsettled() -> None:
     first = house.ask(calendar, book(s.id))
     while house.journal.writing:
         await asyncio.sleep(0)
-    house.runtime.forget_services([calendar])  # which asks for a load
+    house.runtime.roster.forget_services([calendar])  # which asks for a load
     after = house.ask(calendar, book(s.id))
     assert [await told(first), await told(after)] == ["", "slot_unavailable"]
     events = await world.events(calendar)
@@ -245,21 +245,21 @@ async def test_a_read_that_saw_a_lost_booking_is_made_again() -> None:
     calendar = await world.calendar(s)
     house = await open_house(world, fates=["lost"], weights=(1, 0, 0, 0, 0))
     await house.live(calendar)
-    actor = house.runtime.actors[calendar]
+    actor = house.runtime.roster.actors[calendar]
 
     def build(state: Any, now: int) -> tuple[bytes, int]:
         return b"%d" % len(state.reservations), now + HOUR
 
     lost = house.ask(calendar, book(s.id))
-    reading = asyncio.create_task(house.runtime.read(actor, "count", build))
+    reading = asyncio.create_task(house.runtime.reader.read(actor, "count", build))
     await asyncio.sleep(0)
     assert not reading.done()
     assert await told(lost) == "unavailable"
     assert actor.stale
     # Who comes with the actor in hand while it is stale is answered too.
-    late = asyncio.create_task(house.runtime.read(actor, "count", build))
+    late = asyncio.create_task(house.runtime.reader.read(actor, "count", build))
     assert await asyncio.wait_for(asyncio.gather(reading, late), 5) == [b"0", b"0"]
-    assert not await house.runtime.settled(actor, actor.committed + 1), "nothing is on its way"
+    assert not await house.runtime.reader.settled(actor, actor.committed + 1), "nothing is on its way"
 
 
 async def test_new_terms_reach_viewers_though_work_is_on_its_way() -> None:
@@ -269,19 +269,19 @@ async def test_new_terms_reach_viewers_though_work_is_on_its_way() -> None:
     calendar = await world.calendar(s, other)
     house = await open_house(world, weights=(0, 1, 0, 0, 0))
     await house.live(calendar)
-    actor = house.runtime.actors[calendar]
+    actor = house.runtime.roster.actors[calendar]
     view = house.runtime.watch.open(actor, ViewKey(calendar, s.id, NOON, NOON + DAY, "UTC"))
     assert view.published
     answer = house.ask(calendar, book(other.id))
     await world.offer(calendar, other)
-    await house.runtime.refresh_services([calendar])
+    await house.runtime.roster.refresh_services([calendar])
     assert await told(answer) == ""
     assert await told(house.ask(calendar, book(other.id, 60))) == ""
     house.clock.now += HOUR
     house.runtime.timers.tick()
     assert view.published == {}
     await world.offer(calendar, other, s)
-    await house.runtime.refresh_services([calendar])
+    await house.runtime.roster.refresh_services([calendar])
     fresh = slots_between(actor.calendar, s, NOON, NOON + DAY, house.clock.now)
     assert view.published == {x.start: (x.state, x.remaining, x.end - x.start) for x in fresh}
 

@@ -130,11 +130,11 @@ async def test_changed_terms_leave_memory_and_rows_agreed(world: World, houses: 
     house = await houses()
     assert await code_of(house.ask(calendar, book(s.id, 60))) == ""
     await world.offer(calendar, msgspec.structs.replace(s, before=30 * MINUTE))
-    await house.runtime.refresh_services([calendar])
+    await house.runtime.roster.refresh_services([calendar])
     assert await code_of(house.ask(calendar, book(s.id, 60))) == ""
     other = service()
     await world.offer(calendar, msgspec.structs.replace(s, before=30 * MINUTE), other)
-    await house.runtime.refresh_services([calendar])
+    await house.runtime.roster.refresh_services([calendar])
     assert await code_of(house.ask(calendar, book(other.id, 30))) == ""
     assert house.runtime.statistics.guard_violations == 0
     await same_after_reload(house, calendar)
@@ -220,7 +220,7 @@ async def test_the_same_key_gives_the_same_outcome(world: World, houses: Houses)
     outcome = await first
     assert await second == outcome
     assert await house.ask(calendar, book(s.id), k) == outcome
-    house.runtime.actors.clear()
+    house.runtime.roster.actors.clear()
     assert await house.ask(calendar, book(s.id), k) == outcome
     another = await houses()
     assert await another.ask(calendar, book(s.id), k) == outcome
@@ -265,7 +265,7 @@ async def test_a_refusal_is_kept_under_its_key(world: World, houses: Houses) -> 
     assert refusal.refusal.code == "slot_unavailable"
     assert await code_of(house.ask(calendar, cmd.Cancel(won.event.id, "client"))) == ""
     assert await house.ask(calendar, book(s.id), k) == refusal
-    house.runtime.actors.clear()
+    house.runtime.roster.actors.clear()
     assert await house.ask(calendar, book(s.id), k) == refusal
     assert await code_of(house.ask(calendar, book(s.id), key())) == ""
 
@@ -295,20 +295,20 @@ async def test_reads_never_run_ahead_of_the_database(world: World, houses: House
     calendar = await world.calendar(s)
     house = await houses()
     loop = asyncio.get_running_loop()
-    actor = await house.runtime.activate(calendar, world.business, loop.time() + 10)
+    actor = await house.runtime.roster.activate(calendar, world.business, loop.time() + 10)
 
     def build(state: Any, now: int) -> tuple[bytes, int]:
         return b"%d" % len(state.reservations), now + HOUR
 
-    assert await house.runtime.read(actor, "count", build) == b"0"
+    assert await house.runtime.reader.read(actor, "count", build) == b"0"
     for expected in (1, 2, 3):
         booked = house.ask(calendar, book(s.id, 30 * expected))
         for name in ("count", f"count {expected}"):
-            read = await house.runtime.read(actor, name, build)
+            read = await house.runtime.reader.read(actor, name, build)
             assert int(read) == len(await world.rows(calendar)) or not booked.done()
             assert int(read) <= len(await world.rows(calendar))
         await booked
-        assert int(await house.runtime.read(actor, "count", build)) == expected
+        assert int(await house.runtime.reader.read(actor, "count", build)) == expected
 
 
 # Bounds
@@ -379,13 +379,13 @@ async def test_idle_calendars_are_forgotten_and_come_back(world: World, houses: 
     assert await code_of(house.ask(idle, book(s.id))) == ""
     assert await code_of(house.ask(held, cmd.Hold(new_id(), s.id, NOON, "ann", MINUTE))) == ""
     on_its_way = house.ask(idle, book(s.id, 30))
-    for actor in house.runtime.actors.values():
+    for actor in house.runtime.roster.actors.values():
         actor.last_used -= limits.passivate_after_s + 1
-    house.runtime.passivate_idle()
-    assert set(house.runtime.actors) == {idle, held}
+    house.runtime.roster.passivate_idle()
+    assert set(house.runtime.roster.actors) == {idle, held}
     assert await code_of(on_its_way) == ""
-    house.runtime.passivate_idle()
-    assert set(house.runtime.actors) == {held}
+    house.runtime.roster.passivate_idle()
+    assert set(house.runtime.roster.actors) == {held}
     assert await code_of(house.ask(idle, book(s.id))) == "slot_unavailable"
     await same_after_reload(house, idle)
 
@@ -444,7 +444,7 @@ async def test_terms_that_change_while_a_calendar_loads(world: World, houses: Ho
     answer = house.ask(calendar, book(other.id))
     await loaded.wait()
     await world.offer(calendar, s, other)
-    await house.runtime.refresh_services([calendar])
+    await house.runtime.roster.refresh_services([calendar])
     store.gate.set()
     assert await code_of(answer) == ""
 

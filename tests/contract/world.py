@@ -302,7 +302,7 @@ class House:
 
     async def live(self, calendar_id: str) -> Calendar:
         loop = asyncio.get_running_loop()
-        return (await self.runtime.activate(calendar_id, self.world.business, loop.time() + 10)).calendar
+        return (await self.runtime.roster.activate(calendar_id, self.world.business, loop.time() + 10)).calendar
 
 
 class SlowStore:

@@ -22,7 +22,6 @@ LINES_MAX = 400
 # Longer ones, with the reason a reader is given and a bound of their own.
 LONGER = {
     "protocol/bodies.py": (500, "a catalogue: one type after the other, read by looking up"),
-    "actors/runtime.py": (520, "the one place where decisions, journal and callers meet"),
 }
 
 

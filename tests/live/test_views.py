@@ -196,7 +196,7 @@ async def test_new_terms_meet_a_booking_under_way(
     await transaction.start()
     await blocker.execute("LOCK TABLE bookings IN EXCLUSIVE MODE")
     booking = asyncio.create_task(inner_api.post("bookings", place.booking(place.at(9))))
-    while not (actor := inner.node.runtime.actors[place.professional_id]).pending:
+    while not (actor := inner.node.runtime.roster.actors[place.professional_id]).pending:
         await asyncio.sleep(0.01)
     patched = await inner_api.request("PATCH", f"services/{place.service_id}", {"step_minutes": 60})
     assert patched.status == 200, patched
