@@ -30,16 +30,20 @@ def from_us(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-@lru_cache(maxsize=65_536)
-def _format_second(second: int) -> str:
-    return from_us(second * SECOND).strftime("%Y-%m-%dT%H:%M:%S")
+_MINUTES: Final = tuple(f"{m // 60:02d}:{m % 60:02d}" for m in range(24 * 60))
+
+
+@lru_cache(maxsize=4_096)
+def _day(number: int) -> str:
+    return from_us(number * DAY).strftime("%Y-%m-%d")
 
 
 def format_us(us: int) -> str:
-    """RFC 3339 in UTC, with milliseconds only where there are any. Seconds repeat, hence the cache."""
-    second, rest = divmod(us, SECOND)
-    millis = rest // 1000
-    return f"{_format_second(second)}.{millis:03d}Z" if millis else _format_second(second) + "Z"
+    """RFC 3339 in UTC, with milliseconds only where there are any. Days repeat, hence the cache."""
+    day, rest = divmod(us, DAY)
+    second, rest = divmod(rest, SECOND)
+    text = f"{_day(day)}T{_MINUTES[second // 60]}:{second % 60:02d}"
+    return f"{text}.{rest // 1000:03d}Z" if rest >= 1000 else text + "Z"
 
 
 def bounded_us(field: str, moment: datetime) -> int:
