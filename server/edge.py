@@ -5,7 +5,7 @@ permission, decoding, the handler, encoding, and what is said when any of it fai
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
 from protocol.ids import new_id
 from server import permissions
 from server.principal import Principal
+from server.router import Parameters
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -69,11 +70,13 @@ class Call(Generic[B, Q]):
         "tx",
     )
 
-    def __init__(self, node: "Node", request: web.Request, request_id: str, principal: Principal | None) -> None:
+    def __init__(
+        self, node: "Node", request: web.BaseRequest, params: Parameters, request_id: str, principal: Principal | None
+    ) -> None:
         self.node = node
         self.request = request
         self.request_id = request_id
-        self.params = request.match_info
+        self.params = params
         self._principal = principal
         self.body: B
         self.query: Q
@@ -158,11 +161,11 @@ class Endpoint:
         self.area = area
         self._decode = msgspec.json.Decoder(body).decode if body is not None else None
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest, params: Parameters) -> web.StreamResponse:
         started = perf_counter()
         request_id = request_id_of(request)
         try:
-            reply = await self._answer(request, request_id)
+            reply = await self._answer(request, params, request_id)
         except Refused as refused:
             reply = problem_response(refused, request_id)
         except Exception:
@@ -171,7 +174,7 @@ class Endpoint:
         self.node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
         return reply
 
-    async def _answer(self, request: web.Request, request_id: str) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, params: Parameters, request_id: str) -> web.StreamResponse:
         node = self.node
         principal: Principal | None = None
         if self.needs is not None:
@@ -179,7 +182,7 @@ class Endpoint:
             permissions.reach(principal, self.needs)
             if self.ready and (found := node.ready.find(request.raw_path, principal)) is not None:
                 return web.Response(body=found, headers={"X-Request-ID": request_id, "Content-Type": _JSON})
-        call: Call[Any, Any] = Call(node, request, request_id, principal)
+        call: Call[Any, Any] = Call(node, request, params, request_id, principal)
         raw = b""
         if self._decode is not None:
             raw = await read_body(request)
@@ -192,7 +195,7 @@ class Endpoint:
             return await self._in_transaction(call)
         return self._respond(await self.handler(call), request_id)
 
-    def _query(self, request: web.Request) -> Any:
+    def _query(self, request: web.BaseRequest) -> Any:
         pairs = request.query
         values: dict[str, str] = dict(pairs)
         if len(values) != len(pairs):
@@ -206,7 +209,7 @@ class Endpoint:
         except msgspec.ValidationError as error:
             raise validation_problem(error) from None
 
-    def _key(self, request: web.Request, call: Call[Any, Any], raw: bytes) -> IdempotencyKey | None:
+    def _key(self, request: web.BaseRequest, call: Call[Any, Any], raw: bytes) -> IdempotencyKey | None:
         text = request.headers.get("Idempotency-Key")
         if text is None:
             return None
@@ -267,7 +270,7 @@ def request_id_of(request: web.BaseRequest) -> str:
     return given if given is not None and _REQUEST_ID.match(given) else new_id()
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
     # Most bodies came with their headers; only one that is still on its way is judged by what it announces.
     if not request.content.is_eof() and (request.content_length or 0) > limits.body_bytes_max:
@@ -317,14 +320,7 @@ def problem_response(refused: Refused, request_id: str) -> web.Response:
     return response
 
 
-def speak_problems() -> None:
-    """Has aiohttp say as a problem, and log as no failure of ours, what it would say as text about bytes that are no
-    request. It offers no other hook for what fails before there is a request to route.
-    """
-    web.RequestHandler.handle_error = _handle_error  # type: ignore[method-assign]
-
-
-def _handle_error(
+def handle_error(
     _handler: web.RequestHandler,
     request: web.BaseRequest,
     status: int = 500,
@@ -344,29 +340,3 @@ def _handle_error(
     response = problem_response(refused, request_id)
     response.force_close()
     return response
-
-
-class Elsewhere:
-    """The handler of every path and method that no endpoint has: 405 with `Allow` where the path is known, else 404.
-
-    It stands in for a middleware, which would cost every request for the sake of these few.
-    """
-
-    def __init__(self, node: "Node", endpoints: Sequence[Endpoint]) -> None:
-        self._node = node
-        self._known: dict[re.Pattern[str], set[str]] = {}
-        for e in endpoints:
-            pattern = re.compile(re.sub(r"{\w+}", "[^/]+", e.path) + r"\Z")
-            self._known.setdefault(pattern, set()).add(e.method)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        allowed = sorted(m for p, found in self._known.items() if p.match(request.path) for m in found)
-        if allowed:
-            allow = ", ".join(allowed)
-            refused = Refused("method_not_allowed", f"allowed here: {allow}", extra={"allow": allow})
-        else:
-            refused = Refused("not_found")
-        request_id = request_id_of(request)
-        response = problem_response(refused, request_id)
-        self._node.finished(request, "", request_id, response.status, 0.0)
-        return response

@@ -72,6 +72,8 @@ class Node:
         self.metrics = Metrics()
         self.keys = Keys()
         self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
+        self.documents: dict[str, bytes] = {}
+        """The contract's descriptions, encoded when the routes are known."""
         self.draining = False
         self.lost_ownership = asyncio.Event()
         self._dsn = dsn
@@ -163,10 +165,10 @@ class Node:
             calendar_id, business_id, asyncio.get_running_loop().time() + limits.request_deadline_s
         )
 
-    async def read(self, request: web.Request, principal: Principal, actor: Actor, build: Build) -> bytes:
+    async def read(self, request: web.BaseRequest, principal: Principal, actor: Actor, build: Build) -> bytes:
         return await self.ready.make(request.raw_path, principal, actor, build)
 
-    def finished(self, request: web.Request, route: str, request_id: str, status: int, seconds: float) -> None:
+    def finished(self, request: web.BaseRequest, route: str, request_id: str, status: int, seconds: float) -> None:
         self.metrics.request(route, request.method, status, seconds)
         self.access_log.add(request_id, request.method, request.path, status, seconds)
 

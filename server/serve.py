@@ -11,12 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from aiohttp import web
 
-from protocol import limits
 from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
 from server import demo as demo_business
-from server.app import make_app
+from server.app import make_server
 from server.auth import USER_TOKEN_TTL_S
 from server.config import Settings
 from server.desk import Asker
@@ -25,8 +24,6 @@ from server.principal import Principal
 from storage import embedded
 
 log = structlog.get_logger("slotcast")
-
-_KEEP_ALIVE_S = 75.0
 
 
 def dsn_of(settings: Settings) -> str:
@@ -47,13 +44,9 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
         await _start(node, dsn)
         if demo:
             await _greet(node)
-        runner = web.AppRunner(
-            make_app(node),
-            access_log=None,
+        runner = web.ServerRunner(
+            make_server(node),
             handle_signals=False,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            max_line_size=limits.header_line_bytes_max,
-            max_field_size=limits.header_line_bytes_max,
             shutdown_timeout=settings.drain_timeout_s * CLEANUP_SHARE,
         )
         await runner.setup()

@@ -43,7 +43,7 @@ class Hub:
         if len(self) >= limits.sockets_max:
             raise Refused("overloaded", "too many live connections")
 
-    def visitor(self, request: web.Request) -> Visitor:
+    def visitor(self, request: web.BaseRequest) -> Visitor:
         """Who connects, by `Origin` and ticket. Raises `Refused(unauthorized)` for a ticket that is no good."""
         origin = request.headers.get("Origin")
         visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host))

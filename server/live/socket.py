@@ -240,7 +240,7 @@ class LiveSocket:
         self.say(live.Reply(id=action.id, ok=True))
 
 
-async def live_socket(node: "Node", request: web.Request) -> web.StreamResponse:
+async def live_socket(node: "Node", request: web.BaseRequest) -> web.StreamResponse:
     """`GET /api/v1/live`. Without an `Origin` or a ticket, a login must come as first message."""
     node.live.admit()
     ws = web.WebSocketResponse(

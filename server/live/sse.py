@@ -86,7 +86,7 @@ class Stream:
                 self.put(view.snapshot().sse)
 
 
-async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
+async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamResponse:
     """`GET /api/v1/live/sse`."""
     query = _query(request)
     node.live.admit()
@@ -136,7 +136,7 @@ async def live_stream(node: "Node", request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _query(request: web.Request) -> StreamQuery:
+def _query(request: web.BaseRequest) -> StreamQuery:
     try:
         return msgspec.convert(dict(request.query), StreamQuery, strict=False)
     except msgspec.ValidationError as error:

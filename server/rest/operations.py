@@ -1,17 +1,17 @@
 """Health, metrics and the machine-readable contract. Outside the base path, without login."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import prometheus_client
 from aiohttp import web
+from swagger_ui.core import ApplicationDocument  # type: ignore[import-untyped]
 
 from protocol import bodies
 from protocol.errors import Refused
 from server.edge import Call, Endpoint, Reply
 
-OPENAPI: Final = web.AppKey("openapi", bytes)
-ASYNCAPI: Final = web.AppKey("asyncapi", bytes)
 _PAGES: Final = Path(__file__).resolve().parents[1] / "pages"
 _PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'",
@@ -42,11 +42,11 @@ async def metrics(call: Call[Any, Any]) -> web.Response:
 
 
 async def openapi(call: Call[Any, Any]) -> bytes:
-    return call.request.app[OPENAPI]
+    return call.node.documents["openapi"]
 
 
 async def asyncapi(call: Call[Any, Any]) -> bytes:
-    return call.request.app[ASYNCAPI]
+    return call.node.documents["asyncapi"]
 
 
 async def demo_page(call: Call[Any, Any]) -> web.StreamResponse:
@@ -71,12 +71,39 @@ async def demo_config(call: Call[Any, Any]) -> dict[str, Any]:
     }
 
 
-async def static(request: web.Request) -> web.StreamResponse:
-    """The pages' own files; a name cannot leave their folder."""
-    path = _PAGES / request.match_info["name"]
-    if path.parent != _PAGES or not path.is_file():
+async def static(request: web.BaseRequest, name: str) -> web.StreamResponse:
+    """The pages' own files."""
+    return _file(_PAGES, name, _PAGE_HEADERS)
+
+
+async def docs(request: web.BaseRequest) -> web.StreamResponse:
+    """Swagger UI over `/openapi.json`."""
+    return web.Response(text=_swagger().doc_html, content_type="text/html")
+
+
+async def docs_static(request: web.BaseRequest, name: str) -> web.StreamResponse:
+    """Swagger UI's files, out of its package."""
+    return _file(Path(_swagger().static_dir), name, {})
+
+
+@cache
+def _swagger() -> Any:
+    # Swagger UI shows the description to a validator on the internet unless told not to.
+    return ApplicationDocument(
+        None,
+        config_rel_url="/../openapi.json",
+        url_prefix="/docs",
+        title="Slotcast API",
+        parameters={"validatorUrl": "null"},
+    )
+
+
+def _file(folder: Path, name: str, headers: dict[str, str]) -> web.StreamResponse:
+    """A file right in that folder; a name cannot leave it. Raises `Refused(not_found)`."""
+    path = folder / name
+    if path.parent != folder or not path.is_file():
         raise Refused("not_found")
-    return web.FileResponse(path, headers={**_PAGE_HEADERS, "Cache-Control": "no-cache"})
+    return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})
 
 
 def routes(node: Any) -> list[Endpoint]:

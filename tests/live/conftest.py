@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from server import demo
-from server.app import make_app
+from server.app import make_server
 from server.config import Settings
 from server.node import Node
 from tests.conftest import business_of
@@ -84,7 +84,7 @@ async def inner(postgres: TestPostgres, tmp_path: Path) -> AsyncIterator[InnerSe
     node = Node(Settings(jwt_secret=SECRET, data_dir=str(tmp_path), log_level="error"), dsn)
     await node.start()
     await demo.ensure(node.database, node.shard_count)
-    runner = web.AppRunner(make_app(node), access_log=None, handle_signals=False, shutdown_timeout=1)
+    runner = web.ServerRunner(make_server(node), handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield InnerServer(node, dsn, f"http://127.0.0.1:{runner.addresses[0][1]}")
