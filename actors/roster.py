@@ -84,8 +84,15 @@ class Roster:
         return actor
 
     def passivate_idle(self) -> None:
-        """Drops actors that nobody uses or watches and that have nothing to wait for."""
-        limit = self._loop.time() - limits.passivate_after_s
+        """Drops actors that nobody uses or watches and that have nothing to wait for.
+
+        Before that, their encoded answers: a day of slots is as large as a calendar.
+        """
+        now_s = self._loop.time()
+        for actor in self.actors.values():
+            if actor.answers and actor.last_used < now_s - limits.answers_kept_s:
+                actor.answers = None
+        limit = now_s - limits.passivate_after_s
         idle = [
             c
             for c, a in self.actors.items()

@@ -38,13 +38,15 @@ blocks_per_calendar_max: Final = 2_000
 alternatives_max: Final = 5
 alternatives_tried_max: Final = 400
 range_days_max: Final = 62
-slots_per_answer_max: Final = 10_000
+slots_per_answer_max: Final = 5_000
+"""Also of a view: its snapshot, some 110 bytes a slot, must stay well below `socket_cut_bytes`."""
 
 # The actor runtime
 mailbox_depth_max: Final = 2_048
 activation_batch_max: Final = 256
 activation_waiting_max: Final = 20_000
 passivate_after_s: Final = 20 * 60
+answers_kept_s: Final = 60.0
 keys_per_calendar_max: Final = 100_000
 """Hashes of idempotency keys one calendar remembers."""
 answers_per_actor_max: Final = 16
@@ -76,6 +78,7 @@ tickets_waiting_max: Final = 10_000
 assert hold_ttl_default_s <= hold_ttl_max_s
 assert page_size_default <= page_size_max
 assert batch_events_max <= mailbox_depth_max <= journal_waiting_max, "one actor must not fill the journal"
+assert 150 * slots_per_answer_max < socket_cut_bytes, "a snapshot must not cut the socket it is sent to"
 assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"

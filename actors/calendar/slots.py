@@ -15,6 +15,7 @@ from actors.calendar.state import (
     claims_between,
 )
 from protocol import limits
+from protocol.errors import invalid
 from protocol.times import DAY
 
 SlotState = Literal["open", "held", "booked", "blocked"]
@@ -130,13 +131,16 @@ def starts_between(calendar: Calendar, service: Service, from_us: int, to_us: in
 
 
 def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int, now: int) -> list[Slot]:
-    """Every slot of the grid in `[from_us, to_us)` with its state; at most `slots_per_answer_max`."""
+    """Every slot of the grid in `[from_us, to_us)` with its state.
+
+    Raises `Refused(validation_failed)` when there are more than `slots_per_answer_max`.
+    """
     found: list[Slot] = []
     for start in starts_between(calendar, service, from_us, to_us):
         v = judge(calendar, service, start, now)
         found.append(Slot(start, start + service.duration, v.state, v.remaining, v.why))
-        if len(found) >= limits.slots_per_answer_max:
-            break
+        if len(found) > limits.slots_per_answer_max:
+            raise invalid("to", f"more than {limits.slots_per_answer_max} slots; ask for a shorter range")
     return found
 
 

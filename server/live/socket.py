@@ -82,7 +82,13 @@ class LiveSocket:
 
     def deliver(self, view: View, frame: Frame) -> None:
         if self.behind_since is None:
-            self._write(frame.ws)
+            # As `_write`, without the call: this line runs for every subscriber of every change. A transport that
+            # is closing drops what it is given, and leaves its views in a moment.
+            transport = self._transport
+            transport.write(frame.ws)
+            waiting = transport.get_write_buffer_size()
+            if waiting > limits.socket_behind_bytes:
+                self._fall_behind(waiting)
             return
         if self._missed is None:
             self._missed = set()

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from actors.calendar import commands as cmd
@@ -11,6 +12,7 @@ from actors.calendar.decide import decide
 from actors.calendar.slots import nearest_open, next_change_by_time, slots_between, starts_between
 from actors.calendar.state import HOURLY, Calendar, Service, new_calendar
 from protocol import limits
+from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.times import DAY, HOUR, MINUTE
 from tests.core.states import at
@@ -108,10 +110,13 @@ def test_a_list_cut_in_parts_is_the_whole_list(
 
 
 def test_a_list_is_bounded() -> None:
-    """However much is asked for."""
+    """Too much is refused and never cut short: a shorter list would say that the rest is not free."""
     minutely = Service("s", "b", MINUTE, MINUTE)
-    found = slots_between(calendar_open(), minutely, LOW, LOW + 300 * DAY, LOW)
-    assert len(found) == limits.slots_per_answer_max
+    calendar = calendar_open()
+    day = slots_between(calendar, minutely, LOW, LOW + DAY, LOW)
+    assert len(day) == len(list(starts_between(calendar, minutely, LOW, LOW + DAY)))
+    with pytest.raises(Refused, match="shorter range"):
+        slots_between(calendar, minutely, LOW, LOW + 300 * DAY, LOW)
 
 
 def test_the_nearest_open_are_the_nearest() -> None:

@@ -15,16 +15,16 @@ from tests.live.test_fanout import gauge
 from tests.support.live import LiveClient, RawSocket, Replica
 from tests.support.server import Api, Place, RunningServer, eventually, new_place
 
-DAYS = 30
+DAYS = 17
 
 
 async def _wide(api: Api) -> Place:
-    """A place whose view of thirty days has 8,640 slots, so that changing all of them is a frame of some 800 KB."""
+    """A place whose view of seventeen days has 4,896 slots, so that changing all of them is a frame of some 450 KB."""
     return await new_place(api, duration_minutes=5)
 
 
 async def _toggle(place: Place, times: int) -> None:
-    """Each time two events that change every slot of the thirty days."""
+    """Each time two events that change every slot of the seventeen days."""
     path = f"professionals/{place.professional_id}/time-off"
     for _ in range(times):
         off = await place.api.made(path, {"start": place.at(0), "end": place.at(0, day=DAYS)})
@@ -106,7 +106,7 @@ async def test_who_does_not_read_for_too_long_is_cut(
     raw, _ = await _deaf(inner.url, place)
     assert len(inner.node.live) == 2
     began = time.monotonic()
-    await _toggle(place, 4)
+    await _toggle(place, 12)
 
     async def cut() -> bool:
         return len(inner.node.live) == 1
@@ -114,7 +114,7 @@ async def test_who_does_not_read_for_too_long_is_cut(
     assert await eventually(cut, 5)
     assert time.monotonic() - began >= 0.5, "it was given its time"
     assert await gauge(inner_api, 'slotcast_slow_sockets_total{what="cut"}') == 1
-    await fast.until(lambda: len(twin.deltas) == 8)
+    await fast.until(lambda: len(twin.deltas) == 24)
     assert await raw.close_code() is None, "there is no use in a goodbye to who does not listen"
     await fast.close()
 
