@@ -1,0 +1,1 @@
+"""What Slotcast is measured against; each module is a server process of its own."""

@@ -1,0 +1,68 @@
+"""CPU seconds and resident bytes of process trees."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import psutil
+
+
+def cpu_seconds(root: int) -> float:
+    """User plus system CPU seconds of a process, its living descendants and those it has reaped."""
+    total = 0.0
+    for process in _tree(root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            # A Postgres backend that has exited lives on only in its parent's children counters.
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def busy_seconds() -> float:
+    """CPU seconds the whole machine has been busy, stolen time included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+class Meter:
+    """CPU seconds between two moments: of watched trees, of this process, and of everybody else."""
+
+    def __init__(self, watch: Mapping[str, int]) -> None:
+        self._watch = watch
+        self._trees = {name: cpu_seconds(pid) for name, pid in watch.items()}
+        self._busy, self._own, self._begun = busy_seconds(), time.process_time(), time.perf_counter()
+
+    def read(self) -> "Usage":
+        """Since construction."""
+        seconds, own = time.perf_counter() - self._begun, time.process_time() - self._own
+        busy = busy_seconds() - self._busy
+        trees = {name: cpu_seconds(pid) - self._trees[name] for name, pid in self._watch.items()}
+        others = max(0.0, busy - own - sum(trees.values()))
+        return Usage(seconds, trees, own, others)
+
+
+class Usage(NamedTuple):
+    """Seconds of wall time, and of CPU: watched trees, the generator itself, and all other processes."""
+
+    seconds: float
+    trees: dict[str, float]
+    own: float
+    others: float
+
+
+def resident_bytes(root: int) -> int:
+    """Resident set of a process and its living descendants, in bytes (shared pages count twice)."""
+    total = 0
+    for process in _tree(root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total
+
+
+def _tree(root: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(root)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
