@@ -95,11 +95,20 @@ class Hours:
         if spans is None:
             if len(self._days) >= _DAYS_CACHED_MAX:
                 self._days.clear()
-            spans = self._days[index] = tuple(self.between(index * DAY, (index + 1) * DAY))
+            spans = self._days[index] = tuple(self._read(index * DAY, (index + 1) * DAY))
         return spans
 
     def between(self, from_us: int, to_us: int) -> list[Span]:
         """The open spans that touch `[from_us, to_us)`, whole, in order, none overlapping."""
+        found: list[Span] = []
+        for index in range(from_us // DAY, -(-to_us // DAY)):
+            for span in self.near(index * DAY):
+                # A span over midnight UTC is near both days.
+                if span[0] < to_us and span[1] > from_us and (not found or span[0] > found[-1][0]):
+                    found.append(span)
+        return found
+
+    def _read(self, from_us: int, to_us: int) -> list[Span]:
         day = local_date(from_us, self.tz) - timedelta(days=1)
         last = local_date(max(from_us, to_us - 1), self.tz) + timedelta(days=1)
         found: list[Span] = []
