@@ -100,9 +100,22 @@ class Activation:
             if loaded is None:
                 self._fail([calendar_id], Refused("not_found"))
                 continue
-            self._loaded(loaded)
+            try:
+                self._loaded(loaded)
+            except Exception:
+                log.exception("taking in calendar %s failed", calendar_id)
+                self._fail([calendar_id], Refused("internal_error"))
+                continue
             for waiter in self._take(calendar_id):
-                waiter.run()
+                self._run_one(waiter)
+
+    def _run_one(self, waiter: Waiter) -> None:
+        try:
+            waiter.run()
+        except Exception:
+            # One caller's trouble must not be that of those who wait behind them.
+            log.exception("a waiter failed")
+            waiter.fail(Refused("internal_error"))
 
     def _fail(self, batch: list[str], refused: Refused) -> None:
         for calendar_id in batch:

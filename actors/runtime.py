@@ -273,7 +273,8 @@ class Runtime:
                 actor.stale = True
 
     def _again(self, work: Work, loss: Loss) -> None:
-        work.tries += 1
+        # A neighbour did nothing wrong, so it is decided again for as long as its deadline lasts.
+        work.tries += loss is not Loss.NEIGHBOUR
         if loss is Loss.UNAVAILABLE:
             fail(work, Refused("unavailable"))
             self._count(work, "unavailable")

@@ -7,6 +7,7 @@ Versions: a frame says `from_version` (that of the frame before it) and `version
 `floor` is still in the ring, so a viewer who returns with `since` at or above `floor` misses nothing.
 """
 
+import logging
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from protocol import limits
 from protocol.frames import Frame
 from protocol.live import Delta, SlotView, Snapshot, encode_server
 from protocol.times import format_us
+
+log = logging.getLogger("slotcast.views")
 
 
 class ViewKey(NamedTuple):
@@ -141,7 +144,12 @@ class View:
         self._snapshot = None
         self._remember(version, frame)
         for subscriber in tuple(self.subscribers):
-            subscriber.deliver(self, frame)
+            try:
+                subscriber.deliver(self, frame)
+            except Exception:
+                # Whoever commits a batch stands above this call: one subscriber's trouble must not reach it.
+                log.exception("a subscriber of view %s failed and is dropped", self.id)
+                self.subscribers.discard(subscriber)
         return True
 
     def rebase(self, version: int) -> None:

@@ -43,6 +43,8 @@ class Watch:
             if service is None:
                 raise Refused("service_not_offered")
             if len(actor.views) >= limits.views_per_calendar_max:
+                self._drop_longest_idle(actor.views)
+            if len(actor.views) >= limits.views_per_calendar_max:
                 raise Refused("limit_reached", "too many different views of this calendar are open")
             view = View(view_id(*key), key, service, actor.calendar, self._clock.now_us())
             actor.views[key] = view
@@ -50,6 +52,13 @@ class Watch:
         # Whoever asked needs a moment to join.
         view.idle_since = self._loop.time()
         return view
+
+    @staticmethod
+    def _drop_longest_idle(views: dict[ViewKey, View]) -> None:
+        """Makes room by forgetting a view that nobody watches, before its time."""
+        idle = [(v.idle_since, k) for k, v in views.items() if not v.subscribers]
+        if idle:
+            del views[min(idle)[1]]
 
     def join(self, view: View, sink: Sink) -> None:
         view.subscribers.add(sink)
@@ -98,7 +107,7 @@ class Watch:
         """After a reload or new terms: shows what is true now."""
         now = self._clock.now_us()
         for view in (actor.views or {}).values():
-            if actor.pending:
+            if actor.calendar.version != actor.committed:
                 # What is shown must not be ahead of the database: the next event carries it, or the next quiet tick.
                 view.outdated = True
             else:
@@ -110,7 +119,7 @@ class Watch:
         now_s = self._loop.time()
         for actor in list(self._watched.values()):
             self._drop_unwatched(actor, now_s)
-            if actor.stale or actor.pending:
+            if actor.stale or actor.calendar.version != actor.committed:
                 # Changes by time must not carry tentative ones with them; the next tick is soon.
                 continue
             for view in (actor.views or {}).values():

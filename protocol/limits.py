@@ -38,6 +38,8 @@ blocks_per_calendar_max: Final = 2_000
 alternatives_max: Final = 5
 alternatives_tried_max: Final = 400
 range_days_max: Final = 62
+professionals_per_service_max: Final = 50
+"""Beyond it the slots of a service are asked for one professional at a time."""
 slots_per_answer_max: Final = 5_000
 """Also of a view: its snapshot, some 110 bytes a slot, must stay well below `socket_cut_bytes`."""
 

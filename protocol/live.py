@@ -14,7 +14,7 @@ from protocol.bodies import BookingCreate, HoldCreate, Moment, Reason, Uuid
 SUBPROTOCOL = "slotcast.v1"
 
 MessageId = Annotated[str, Meta(min_length=1, max_length=64)]
-Key = Annotated[str, Meta(min_length=1, max_length=128)]
+Key = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 
 
 class ClientMessage(msgspec.Struct, kw_only=True, tag_field="type", forbid_unknown_fields=True):
@@ -31,7 +31,7 @@ class Subscribe(ClientMessage, kw_only=True, tag="subscribe"):
     """Watch the slots of a professional, or of every professional who offers a service.
 
     `from` and `to` are dates on the wall clock of `time_zone`, both included. `since` is the version last seen: what
-    happened after it is replayed, or a snapshot is sent.
+    happened after it is replayed, or a snapshot is sent. It counts only with a `professional_id`.
     """
 
     from_: str = msgspec.field(name="from")

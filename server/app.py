@@ -1,6 +1,7 @@
 """What a node answers over HTTP: every route, and the server that finds them."""
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from server.live.sse import live_stream
 from server.node import Node
 from server.rest import access, availability, bookings, catalogue, journal, operations, people
 from server.router import Handler, Parameters, Router
+
+log = logging.getLogger("slotcast.app")
 
 _KEEP_ALIVE_S: Final = 75.0
 _AREAS: Final = (access, people, catalogue, availability, bookings, journal, operations)
@@ -73,12 +76,19 @@ def _plain(node: Node, handler: Any, route: str) -> Handler:
     """For what is no endpoint: connections that last, and files. What counts as a request is how they fail."""
 
     async def begin(request: web.BaseRequest, parameters: Parameters) -> web.StreamResponse:
+        request_id = request_id_of(request)
         try:
             return await handler(request, **parameters)
-        except Refused as refused:
-            request_id = request_id_of(request)
-            response = problem_response(refused, request_id)
-            node.finished(request, route, request_id, response.status, 0.0)
-            return response
+        except Refused as error:
+            refused = error
+        except ConnectionError:
+            # The peer has gone; aiohttp knows what to do.
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, route, extra={"request_id": request_id})
+            refused = Refused("internal_error")
+        response = problem_response(refused, request_id)
+        node.finished(request, route, request_id, response.status, 0.0)
+        return response
 
     return begin

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     access_log: bool = True
+    public_hosts: str = "localhost,127.0.0.1,::1"
     shard_count: Annotated[int, Meta(ge=1, le=4096)] = 64
     journal_writers: Annotated[int, Meta(ge=1, le=16)] = 2
     pool_size: Annotated[int, Meta(ge=2, le=200)] = 10
@@ -61,6 +62,7 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "log_level": "debug, info, warning or error",
     "log_format": "json, console, or auto: console on a terminal",
     "access_log": "one line per request",
+    "public_hosts": "names under which pages of this server may watch and book without login, by commas",
     "shard_count": "shards of a new database; an existing one keeps its number",
     "journal_writers": "connections that commit batches side by side",
     "pool_size": "connections for everything but batches",

@@ -74,11 +74,14 @@ class Desk:
         principal = asker.principal
         permissions.may_touch_calendar(principal, "bookings.make", body.professional_id)
         client_id = await self._client_of(principal, body.client_id, required=False)
+        hold_id = new_id()
+        # One login of staff or of an integration holds for many people; only clients and visitors are bounded.
+        holder = client_id or (hold_id if principal.staff else principal.subject)
         command = cmd.Hold(
-            new_id(),
+            hold_id,
             body.service_id,
             bounded_us("start", body.start),
-            client_id or principal.subject,
+            holder,
             (body.ttl_seconds or limits.hold_ttl_default_s) * SECOND,
             body.attendees,
             client_id,

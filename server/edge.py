@@ -219,7 +219,9 @@ class Endpoint:
             raise invalid("Idempotency-Key", f"1 to {limits.idempotency_key_chars_max} visible ASCII characters")
         about = f"{request.method} {request.path_qs} {request.headers.get('If-Match', '')}\n"
         scope = call.principal.scope if self.needs else f"public:{self.path}"
-        return IdempotencyKey(scope, text, hashlib.blake2b(about.encode() + raw, digest_size=16).digest())
+        return IdempotencyKey(
+            scope, text, hashlib.blake2b(about.encode(errors="surrogateescape") + raw, digest_size=16).digest()
+        )
 
     async def _in_transaction(self, call: Call[Any, Any]) -> web.StreamResponse:
         """The key is stored with the write: both are there or neither."""

@@ -9,10 +9,12 @@ from actors.runtime import Runtime
 from server.principal import Principal
 
 _REMEMBERED_MAX: Final = 50_000
+_PATH_CHARS_MAX: Final = 512
+"""A longer path is answered all the same, and made anew each time."""
 
 
 class _Place(NamedTuple):
-    actor: Actor
+    calendar_id: str
     name: str
 
 
@@ -27,15 +29,15 @@ class ReadyAnswers:
         place = self._places.get((path, principal.staff))
         if place is None:
             return None
-        actor = place.actor
-        answer = (actor.answers or {}).get(place.name)
+        actor = self._runtime.roster.actors.get(place.calendar_id)
+        answer = actor.answers.get(place.name) if actor is not None and actor.answers else None
         if (
             answer is None
+            or actor is None
             or answer.version != actor.committed
             or actor.stale
             or actor.business_id != principal.business_id
             or self._clock.now_us() >= answer.valid_until
-            or self._runtime.roster.actors.get(actor.calendar.id) is not actor
         ):
             return None
         return answer.body
@@ -43,7 +45,9 @@ class ReadyAnswers:
     async def make(self, path: str, principal: Principal, actor: Actor, build: Build) -> bytes:
         """Builds the answer and remembers where it lies."""
         name = f"{int(principal.staff)}{path}"
-        if len(self._places) >= _REMEMBERED_MAX:
-            self._places.clear()
-        self._places[path, principal.staff] = _Place(actor, name)
-        return await self._runtime.reader.read(actor, name, build)
+        body = await self._runtime.reader.read(actor, name, build)
+        if len(path) <= _PATH_CHARS_MAX:
+            if len(self._places) >= _REMEMBERED_MAX:
+                self._places.clear()
+            self._places[path, principal.staff] = _Place(actor.calendar.id, name)
+        return body

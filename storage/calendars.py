@@ -1,5 +1,6 @@
 """Calendars as Postgres has them: the store behind `actors.ports.CalendarStore`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +24,8 @@ _decode_outcome = msgspec.json.Decoder(Outcome).decode
 
 _SHARED_MAX = 50_000
 
+log = logging.getLogger("slotcast.calendars")
+
 
 class PostgresCalendars:
     def __init__(self, database: Database) -> None:
@@ -34,7 +37,14 @@ class PostgresCalendars:
     async def load(self, calendar_ids: Sequence[str]) -> dict[str, Loaded]:
         rows = await self._database.fetch("load_calendars", list(calendar_ids))
         terms = await self._terms({s for row in rows for s in row["service_ids"] or ()})
-        return {row["id"]: self._calendar(row, terms) for row in rows}
+        found: dict[str, Loaded] = {}
+        for row in rows:
+            try:
+                found[row["id"]] = self._calendar(row, terms)
+            except Exception:
+                # Its neighbours in the batch have nothing to do with it; who asked for it hears `not_found`.
+                log.exception("calendar %s cannot be read", row["id"])
+        return found
 
     async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
         rows = await self._database.fetch("services_of_calendars", list(calendar_ids))

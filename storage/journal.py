@@ -294,7 +294,7 @@ class Writer:
         self._gathering.clear()
         if waiting:
             self._listener.lost(waiting, Loss.UNAVAILABLE)
-        telling = asyncio.create_task(self._tell_unsettled(entries), name=f"{self._name} unsettled")
+        telling = asyncio.create_task(self._tell_unsettled(), name=f"{self._name} unsettled")
         try:
             written = await self._come_back(entries, before)
         finally:
@@ -320,11 +320,11 @@ class Writer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _RETRY_MAX_S)
 
-    async def _tell_unsettled(self, entries: Sequence[Entry]) -> None:
-        """Callers have deadlines; the database may stay away for longer."""
+    async def _tell_unsettled(self) -> None:
+        """Callers have deadlines; the database may stay away for longer. What was split off waits too."""
         while True:
             await asyncio.sleep(_TELL_EVERY_S)
-            self._listener.unsettled(entries)
+            self._listener.unsettled(self._in_flight)
 
     async def _retake(self, entries: Sequence[Entry], before: dict[int, Fence]) -> bool:
         """Takes new epochs, and tells whether the batch had been written: all of it was, or nothing."""

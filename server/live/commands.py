@@ -63,14 +63,18 @@ async def _change(
         command = cmd.Cancel(row.body.id, role_of(principal, message.on_behalf_of), message.if_version)
     else:
         command = cmd.Reschedule(row.body.id, bounded_us("start", message.start), message.if_version)
-    return await node.desk.change(Asker(principal, request_id, _key(principal, message)), row, command, reason)
+    return await node.desk.change(
+        Asker(principal, request_id, _key(principal, message, row.body.id)), row, command, reason
+    )
 
 
-def _key(principal: Principal, message: live.LiveCommand) -> IdempotencyKey | None:
-    """The fingerprint leaves out the message's id, which is new when a command is sent again."""
+def _key(principal: Principal, message: live.LiveCommand, booking_id: str = "") -> IdempotencyKey | None:
+    """The fingerprint leaves out the message's id, which is new when a command is sent again.
+
+    A guest's keys for a booking are of that booking, as over REST.
+    """
     if message.idempotency_key is None:
         return None
     same = msgspec.structs.replace(message, id="-", idempotency_key=None)
-    return IdempotencyKey(
-        principal.scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest()
-    )
+    scope = f"{principal.scope}:{booking_id}" if booking_id and principal.role == "public" else principal.scope
+    return IdempotencyKey(scope, message.idempotency_key, hashlib.blake2b(_encode(same), digest_size=16).digest())

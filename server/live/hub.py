@@ -26,6 +26,7 @@ _RECONNECT_MS: Final = (500, 5_000)
 class Hub:
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._public_hosts = frozenset(h.strip().lower() for h in node.settings.public_hosts.split(","))
         self._sockets: set[LiveSocket] = set()
         self.behind: set[LiveSocket] = set()
         self.streams: set[Stream] = set()
@@ -46,7 +47,7 @@ class Hub:
     def visitor(self, request: web.BaseRequest) -> Visitor:
         """Who connects, by `Origin` and ticket. Raises `Refused(unauthorized)` for a ticket that is no good."""
         origin = request.headers.get("Origin")
-        visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host))
+        visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host, self._public_hosts))
         ticket = request.query.get("ticket")
         if ticket is not None:
             visitor.principal = self._node.auth.redeem_ticket(ticket)

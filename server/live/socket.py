@@ -82,9 +82,10 @@ class LiveSocket:
 
     def deliver(self, view: View, frame: Frame) -> None:
         if self.behind_since is None:
-            # As `_write`, without the call: this line runs for every subscriber of every change. A transport that
-            # is closing drops what it is given, and leaves its views in a moment.
+            # As `_write`, without the call: these lines run for every subscriber of every change.
             transport = self._transport
+            if transport.is_closing():
+                return
             transport.write(frame.ws)
             waiting = transport.get_write_buffer_size()
             if waiting > limits.socket_behind_bytes:
@@ -222,7 +223,9 @@ class LiveSocket:
         self._views[message.id] = [view for _, view in opened]
         for actor, view in opened:
             self._node.runtime.watch.join(view, self)
-            missed = view.since(message.since) if message.since is not None else None
+            # A version belongs to one calendar, so it says nothing about a service's several.
+            known = message.since if message.professional_id is not None else None
+            missed = view.since(known) if known is not None else None
             self.say(
                 live.Subscribed(
                     id=message.id,

@@ -7,6 +7,7 @@ import msgspec
 
 from actors.actor import Actor
 from actors.views import View, ViewKey
+from protocol import limits
 from protocol.errors import Refused, invalid
 from protocol.live import Subscribe
 from server import permissions
@@ -17,8 +18,8 @@ from storage import catalogue
 if TYPE_CHECKING:
     from server.node import Node
 
-_PROFESSIONALS_MAX: Final = 50
 _TRIES_MAX: Final = 3
+_DATE_CHARS: Final = 10
 
 
 class Visitor(msgspec.Struct):
@@ -30,8 +31,15 @@ class Visitor(msgspec.Struct):
     principal: Principal | None = None
 
 
-def is_same_origin(origin: str | None, host: str) -> bool:
-    return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
+def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) -> bool:
+    """Whether a page of this server asks. Both headers are the caller's word: the host must be ours."""
+    if origin is None:
+        return False
+    try:
+        split = urlsplit(origin)
+        return split.netloc.lower() == host.lower() and split.hostname in public_hosts
+    except ValueError:
+        return False
 
 
 async def principal_for(node: "Node", visitor: Visitor, actor: Actor) -> Principal:
@@ -60,6 +68,9 @@ async def _open(node: "Node", visitor: Visitor, message: Subscribe) -> list[tupl
     found: list[tuple[Actor, View, int]] = []
     for actor in await _actors(node, visitor, message):
         permissions.reach(await principal_for(node, visitor, actor), "availability.read")
+        if visitor.principal is None and max(len(message.from_), len(message.to)) > _DATE_CHARS:
+            # Each different range is a view of its own, and a calendar keeps only so many.
+            raise invalid("from", "without login, from and to are dates")
         time_zone = message.time_zone or actor.calendar.time_zone
         from_us, to_us = bounds(message.from_, message.to, time_zone)
         key = ViewKey(actor.calendar.id, message.service_id or "", from_us, to_us, time_zone)
@@ -77,4 +88,6 @@ async def _actors(node: "Node", visitor: Visitor, message: Subscribe) -> list[Ac
         raise invalid("professional_id", "without login, name the professional")
     await catalogue.service_by_id(node.database, business_id, message.service_id)
     ids = await catalogue.offering(node.database, business_id, message.service_id)
-    return [await node.actor(i, business_id) for i in ids[:_PROFESSIONALS_MAX]]
+    if len(ids) > limits.professionals_per_service_max:
+        raise Refused("limit_reached", "too many professionals offer this service; name one")
+    return [await node.actor(i, business_id) for i in ids]

@@ -24,7 +24,6 @@ from storage import bookings, catalogue
 
 _encode = msgspec.json.Encoder().encode
 _decode_moment = msgspec.json.Decoder(bodies.Moment).decode
-_PROFESSIONALS_MAX: Final = 50
 
 _TYPE_OF_WHY: Final = {
     "past": "past",
@@ -180,9 +179,10 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
     from_us, to_us = bounds(q.from_, q.to, time_zone)
     now = call.node.clock.now_us()
     free: dict[tuple[int, int], list[str]] = {}
-    for professional_id in (await catalogue.offering(call.node.database, call.business_id, service_id))[
-        :_PROFESSIONALS_MAX
-    ]:
+    offering = await catalogue.offering(call.node.database, call.business_id, service_id)
+    if len(offering) > limits.professionals_per_service_max:
+        raise Refused("limit_reached", "too many professionals offer this service; ask each for its slots")
+    for professional_id in offering:
         actor: Actor = await call.node.actor(professional_id, call.business_id)
         service = actor.calendar.services.get(service_id)
         if service is None:

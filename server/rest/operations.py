@@ -101,7 +101,11 @@ def _swagger() -> Any:
 def _file(folder: Path, name: str, headers: dict[str, str]) -> web.StreamResponse:
     """A file right in that folder; a name cannot leave it. Raises `Refused(not_found)`."""
     path = folder / name
-    if path.parent != folder or not path.is_file():
+    try:
+        found = path.parent == folder and path.is_file()
+    except (OSError, ValueError):
+        found = False
+    if not found:
         raise Refused("not_found")
     return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})
 

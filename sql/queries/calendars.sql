@@ -40,5 +40,7 @@ WHERE status = 'held' AND expires_at < now() LIMIT $1;
 WITH old AS (
     SELECT scope, key FROM idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT $1
 )
+-- Asked again, because a row waited for may have been made anew meanwhile.
 DELETE FROM idempotency_keys k USING old WHERE k.scope = old.scope AND k.key = old.key
+    AND k.created_at < now() - interval '24 hours'
 RETURNING 1;

@@ -259,3 +259,43 @@ async def test_another_businesss_calendar_is_not_found(connect: Connect, server:
         assert (await stranger.problem(kind, **fields))["code"] == "not_found", kind
     assert stranger.views == {}
     assert (await place.api.get(f"bookings/{booking['id']}")).json["status"] == "confirmed"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/live", "/api/v1/live/sse"])
+async def test_an_origin_that_is_none_is_no_failure(
+    server: RunningServer, http: aiohttp.ClientSession, path: str
+) -> None:
+    """It may be refused, but it is not the server's trouble."""
+    async with http.get(server.url + path, headers={"Origin": "http://["}) as response:
+        assert 400 <= response.status < 500
+
+
+async def test_a_host_that_is_not_the_servers_makes_no_page_its_own(
+    server: RunningServer, http: aiohttp.ClientSession, place: Place
+) -> None:
+    """Origin and Host are both the caller's word: a name pointed at this server from outside opens nothing."""
+    headers = {"Origin": "http://evil.example", "Host": "evil.example"}
+    async with http.ws_connect(server.url + "/api/v1/live", headers=headers, compress=0) as ws:
+        await ws.receive_json()
+        await ws.send_json(
+            {
+                "type": "subscribe",
+                "id": "s",
+                "professional_id": place.professional_id,
+                "from": place.day,
+                "to": place.day,
+            }
+        )
+        answer = await ws.receive_json()
+        assert answer["problem"]["code"] == "forbidden", answer
+
+
+async def test_without_login_a_view_is_of_whole_days(
+    server: RunningServer, http: aiohttp.ClientSession, place: Place
+) -> None:
+    """Each different range is a view of its own, and one visitor must not use up those a calendar has."""
+    async with http.ws_connect(server.url + "/api/v1/live", headers={"Origin": server.url}, compress=0) as ws:
+        await ws.receive_json()
+        span = {"from": f"{place.day}T00:00:01Z", "to": f"{place.day}T10:00:00Z"}
+        await ws.send_json({"type": "subscribe", "id": "s", "professional_id": place.professional_id, **span})
+        assert (await ws.receive_json())["problem"]["code"] == "validation_failed"

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import orjson
 import pytest
 
 from protocol import limits
 from tests.live.conftest import Connect
+from tests.live.test_fanout import gauge
 from tests.support.live import RawSocket
-from tests.support.server import Place, RunningServer
+from tests.support.server import Api, Place, RunningServer
 
 NOBODY = "0198c0de-0000-7000-8000-000000000000"
 PING = {"type": "ping", "id": "p"}
@@ -218,3 +220,20 @@ async def test_a_flood_of_pings_is_answered_and_delays_nobody(raw: RawSocket, co
         assert await raw.receive() == (raw.PONG, b"%d" % i)
     await sending
     await _lives(raw)
+
+
+async def test_a_key_no_database_can_store_is_refused_at_the_door(
+    server: RunningServer, http: aiohttp.ClientSession, api: Api, place: Place
+) -> None:
+    """It would poison the batch it joins, and everybody's bookings beside it."""
+    before = await gauge(api, "slotcast_guard_violations_total")
+    async with http.ws_connect(server.url + "/api/v1/live", headers={"Origin": server.url}, compress=0) as ws:
+        await ws.receive_json()
+        for i, key in enumerate(("x\u0000y", "x\ny", "x y", "", "k" * 129)):
+            hold = {
+                "type": "hold", "id": str(i), "idempotency_key": key, "professional_id": place.professional_id,
+                "service_id": place.service_id, "start": place.at(9),
+            }  # fmt: skip
+            await ws.send_json(hold)
+            assert (await ws.receive_json())["problem"]["code"] == "validation_failed"
+    assert await gauge(api, "slotcast_guard_violations_total") == before

@@ -331,3 +331,16 @@ async def test_an_odd_zone_is_refused_or_works_everywhere(api: Api, zone: str) -
     path = f"professionals/{made.json['id']}"
     assert (await api.get(f"{path}/bookings/dates", month="2027-01")).json["dates"] == []
     assert len((await api.get(f"{path}/availability", date="2027-01-04")).json["slots"]) == 18
+
+
+@pytest.mark.parametrize("path", ["/static/" + "a" * 300, "/docs/static/" + "a" * 300, "/docs/static/%00"])
+async def test_a_file_that_cannot_be_is_not_there(api: Api, path: str) -> None:
+    """Also one whose name no file system takes."""
+    problem(await api.get(path), "not_found")
+
+
+async def test_a_header_of_other_bytes_is_no_failure(api: Api) -> None:
+    """With a key, If-Match is part of what makes two requests the same, whatever stands in it."""
+    headers = {"If-Match": '"\udcff"'}
+    answer = await api.with_token(None).post("bookings/BK-22222222/cancel", key="k1", headers=headers)
+    assert 400 <= answer.status < 500, answer
