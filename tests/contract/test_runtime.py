@@ -305,7 +305,6 @@ async def test_reads_never_run_ahead_of_the_database(world: World, houses: House
         booked = house.ask(calendar, book(s.id, 30 * expected))
         for name in ("count", f"count {expected}"):
             read = await house.runtime.reader.read(actor, name, build)
-            assert int(read) == len(await world.rows(calendar)) or not booked.done()
             assert int(read) <= len(await world.rows(calendar))
         await booked
         assert int(await house.runtime.reader.read(actor, "count", build)) == expected
