@@ -40,10 +40,6 @@ class Sink(Protocol):
         """Takes a frame without waiting; a slow connection is the sink's own problem."""
         ...
 
-    def moved(self, view: "View") -> None:
-        """The view's calendar is no longer here."""
-        ...
-
 
 State = tuple[str, int, int]
 """A slot's state, free places and duration, as last published."""

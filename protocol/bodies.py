@@ -212,12 +212,6 @@ class Service(Answer, kw_only=True):
     created_at: str
 
 
-class ServiceLink(Body, kw_only=True):
-    """The id of a service of the business that the professional shall offer."""
-
-    service_id: Uuid
-
-
 # Schedule
 
 

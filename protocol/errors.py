@@ -62,8 +62,7 @@ KINDS: Final[dict[str, Kind]] = {
     "unknown_message": Kind(400, "There is no such message"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions on one connection"),
     "not_subscribed": Kind(404, "There is no such subscription"),
-    # Between the journal and the runtime; callers see the outcome of a second try instead
-    "code_taken": Kind(503, "The booking code was taken", may_retry=True),
+    # Ownership
     "moved": Kind(503, "The calendar has moved to another node", may_retry=True),
 }
 

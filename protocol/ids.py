@@ -1,6 +1,7 @@
 """Identifiers: UUIDv7 for things, short codes for people."""
 
 import os
+import re
 import time
 
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ" + "47"
@@ -63,3 +64,11 @@ def _code(length: int) -> str:
 def booking_code() -> str:
     """`BK-` and eight symbols: about 39 bits, so that a guess opens nothing and collisions are rare."""
     return "BK-" + _code(8)
+
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it has the one form in which ids are written: lower case, with hyphens."""
+    return _UUID.match(text) is not None

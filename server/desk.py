@@ -18,11 +18,10 @@ from actors.runtime import Runtime
 from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
-from protocol.ids import booking_code, new_id
+from protocol.ids import booking_code, is_uuid, new_id
 from protocol.times import DAY, SECOND, bounded_us, format_us
 from server import permissions
 from server.auth import Auth
-from server.edge import is_uuid
 from server.principal import Principal
 from storage import bookings, people
 from storage.postgres import Database

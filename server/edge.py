@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 from actors.ports import IdempotencyKey
 from protocol import limits
 from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
-from protocol.ids import new_id
+from protocol.ids import is_uuid, new_id
 from server import permissions
 from server.principal import Principal
 from server.router import Parameters
@@ -109,13 +109,6 @@ class Call(Generic[B, Q]):
         if match is None:
             raise Refused("version_mismatch", "If-Match must be one ETag of a booking, quotes included")
         return int(match[1])
-
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
-
-
-def is_uuid(text: str) -> bool:
-    return _UUID.match(text) is not None
 
 
 class Endpoint:

@@ -95,9 +95,6 @@ class LiveSocket:
             self._missed = set()
         self._missed.add(view)
 
-    def moved(self, view: View) -> None:
-        self.say(live.Moved(view=view.id))
-
     def ping(self) -> None:
         self._write(_PING)
 

@@ -50,9 +50,6 @@ class Stream:
             return
         self.put(frame.sse)
 
-    def moved(self, view: View) -> None:
-        self.put(Frame(encode_server(live.Moved(view=view.id))).sse)
-
     def put(self, data: bytes) -> None:
         self._queue.append(data)
         self._bytes += len(data)

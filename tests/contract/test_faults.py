@@ -66,9 +66,6 @@ class Viewer:
             self.slots.pop(start, None)
         self.slots |= {s.start: (s.state, s.remaining) for s in delta.changes}
 
-    def moved(self, view: View) -> None:
-        raise AssertionError("nobody else wants this calendar")
-
 
 def _decode_delta(payload: bytes) -> Delta:
 

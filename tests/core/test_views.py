@@ -17,9 +17,6 @@ class Good:
     def deliver(self, view: View, frame: Frame) -> None:
         self.frames.append(frame)
 
-    def moved(self, view: View) -> None:
-        raise AssertionError
-
 
 class Broken(Good):
     def deliver(self, view: View, frame: Frame) -> None:

@@ -85,15 +85,11 @@ def test_every_code_used_is_a_known_one() -> None:
     assert [f"{name}: {code}" for name, code in found if code not in KINDS] == []
 
 
-# Never told: the runtime tries again and the caller sees that outcome.
-INTERNAL = {"code_taken"}
-
-
 def test_every_code_is_documented_with_its_status() -> None:
     """docs/errors.md has one row per code that callers may see, and no other."""
     rows = table_rows("docs/errors.md", r"\w+")
     documented = {re.search(r"`(\w+)`", row[0])[1]: row[1] for row in rows}  # type: ignore[index]
-    assert set(documented) | INTERNAL == set(KINDS) | INTERNAL
+    assert set(documented) == set(KINDS)
     wrong = {c: (s, KINDS[c].status) for c, s in documented.items() if s != str(KINDS[c].status)}
     assert wrong == {}
 
