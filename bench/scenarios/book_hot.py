@@ -3,8 +3,8 @@
 from contextlib import AsyncExitStack
 
 from bench import integrity
-from bench.compare import cpu_row, detail_rows, ratio_row
 from bench.report import Row
+from bench.rows import cpu_row, detail_rows, ratio_row
 from bench.runner import Bench, take_turns
 from bench.scenarios import booking
 from bench.slotcast import Slotcast

@@ -12,9 +12,9 @@ import msgspec
 
 from bench import integrity
 from bench.children import Generator
-from bench.compare import disturbance_row
 from bench.live import Drive, Driven, Subscribe, Subscribed, View
 from bench.report import Refused, Row, goal_row
+from bench.rows import disturbance_row
 from bench.runner import GRACE_SECONDS, Bench
 from bench.slotcast import Slotcast
 from bench.stats import ratios, spread

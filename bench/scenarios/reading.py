@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from bench.children import Listener
-from bench.compare import cpu_row, detail_rows, ratio_row
 from bench.load import Job, request_text
 from bench.peers.bare import Canned
 from bench.report import Refused, Row
+from bench.rows import cpu_row, detail_rows, ratio_row
 from bench.runner import Bench, Contender, take_turns
 from bench.slotcast import Slotcast, at_once
 from bench.stats import ratios
