@@ -62,10 +62,8 @@ class Roster:
         elif actor.stale:
             actor.replace_state(loaded)
             self._watch.refresh(actor)
-        if calendar.holds:
-            for r in calendar.reservations.values():
-                if r.status == "held":
-                    self._hold_ends(r.expires_at, calendar.id)
+        for held in (calendar.holds or {}).values():
+            self._hold_ends(held.expires_at, calendar.id)
 
     async def activate(self, calendar_id: str, business_id: str | None, deadline: float) -> Actor:
         """The active actor of a calendar. Raises `Refused`: `not_found` also when it is another business's."""

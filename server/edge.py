@@ -19,6 +19,7 @@ from protocol import limits
 from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
 from protocol.ids import is_uuid, new_id
 from server import permissions
+from server.answer import Answer
 from server.principal import Principal
 from server.router import Parameters
 
@@ -174,7 +175,7 @@ class Endpoint:
             principal = node.auth.verify_header(request.headers.get("Authorization"))
             permissions.reach(principal, self.needs)
             if self.ready and (found := node.ready.find(request.raw_path, principal)) is not None:
-                return web.Response(body=found, headers={"X-Request-ID": request_id, "Content-Type": _JSON})
+                return Answer(found, 200, {"X-Request-ID": request_id, "Content-Type": _JSON})
         call: Call[Any, Any] = Call(node, request, params, request_id, principal)
         raw = b""
         if self._decode is not None:
@@ -223,21 +224,17 @@ class Endpoint:
             if call.key is not None:
                 stored = await self.node.keys.claim(tx, call.key, call.business_id)
                 if stored is not None:
-                    return web.Response(
-                        body=stored.body,
-                        status=stored.status,
-                        headers={**stored.headers, "X-Request-ID": call.request_id},
-                    )
+                    return Answer(stored.body, stored.status, {**stored.headers, "X-Request-ID": call.request_id})
             response = self._respond(await self.handler(call), call.request_id)
             if call.key is not None:
-                # aiohttp's names are a subclass of str, which the JSON encoder refuses as keys.
-                headers = {str(k): v for k, v in response.headers.items() if k != "X-Request-ID"}
-                await self.node.keys.keep(tx, call.key, response.status, bytes(response.body or b""), headers)  # type: ignore[arg-type]
+                assert isinstance(response, Answer), "what is kept under a key is whole"
+                headers = {name: value for name, value in response.fields.items() if name != "X-Request-ID"}
+                await self.node.keys.keep(tx, call.key, response.status, response.body, headers)
         for callback in call.after_commit:
             await callback()
         return response
 
-    def _respond(self, result: Any, request_id: str) -> web.Response:
+    def _respond(self, result: Any, request_id: str) -> web.StreamResponse:
         headers = {"X-Request-ID": request_id}
         status = self.status
         if isinstance(result, Reply):
@@ -245,15 +242,13 @@ class Endpoint:
             if result.headers:
                 headers.update(result.headers)
             result = result.body
-        if isinstance(result, web.Response):
+        elif isinstance(result, web.Response):
             result.headers["X-Request-ID"] = request_id
             return result
         if result is None:
-            return web.Response(status=204, headers=headers)
+            return Answer(b"", 204, headers)
         headers.setdefault("Content-Type", _JSON)
-        return web.Response(
-            body=result if isinstance(result, bytes) else _encode(result), status=status, headers=headers
-        )
+        return Answer(result if isinstance(result, bytes) else _encode(result), status, headers)
 
 
 NO_QUERY: Final = NoQuery()
@@ -267,20 +262,32 @@ def request_id_of(request: web.BaseRequest) -> str:
 
 async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
-    # Most bodies came with their headers; only one that is still on its way is judged by what it announces.
-    if not request.content.is_eof() and (request.content_length or 0) > limits.body_bytes_max:
-        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
+    content = request.content
     try:
-        raw = await request.read()
+        if content.is_eof():
+            # Most bodies came with their headers: there is nothing to wait for.
+            raw = content.read_nowait()
+            while not content.at_eof():
+                raw += content.read_nowait()
+            if len(raw) > limits.body_bytes_max:
+                raise _too_large()
+        elif (request.content_length or 0) > limits.body_bytes_max:
+            raise _too_large()
+        else:
+            raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Refused("body_too_large", f"at most {limits.body_bytes_max} bytes") from None
+        raise _too_large() from None
     except (web.RequestPayloadError, ConnectionError):
-        request.content.feed_eof()
+        content.feed_eof()
         raise Refused("malformed_request", "the body could not be read") from None
     # Some clients name a type for a body that is not there; that means nothing.
     if raw and not request.headers.get("Content-Type", "").lower().startswith("application/json"):
         raise Refused("unsupported_media_type", "send Content-Type: application/json")
     return raw
+
+
+def _too_large() -> Refused:
+    return Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
 
 
 def decode(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
@@ -298,7 +305,7 @@ def validation_problem(error: msgspec.ValidationError) -> Refused:
     return not_valid(str(error))
 
 
-def problem_response(refused: Refused, request_id: str) -> web.Response:
+def problem_response(refused: Refused, request_id: str) -> Answer:
     headers = {"X-Request-ID": request_id, "Content-Type": _PROBLEM}
     wait = retry_after_s(refused)
     if wait is not None:
@@ -308,7 +315,7 @@ def problem_response(refused: Refused, request_id: str) -> web.Response:
     if refused.kind.status == 405 and refused.extra:
         headers["Allow"] = refused.extra["allow"]
     body = orjson.dumps(problem(refused, request_id))
-    response = web.Response(body=body, status=refused.kind.status, headers=headers)
+    response = Answer(body, refused.kind.status, headers)
     if refused.code == "malformed_request":
         # Where the next request would begin is not known, so there is none on this connection.
         response.force_close()

@@ -73,7 +73,7 @@ def _booked(calendar: Calendar, e: ev.Booked) -> None:
         r.status = e.status
         r.holder, r.expires_at = None, 0
         r.version += 1
-        calendar.holds -= 1
+        _no_hold(calendar, r)
         return
     booked = Reservation(e.start, e.duration, e.before, e.after, e.id, e.status, e.service_id, e.places, 1, e.session)
     _claim(calendar, booked, e.capacity)
@@ -117,7 +117,10 @@ def _schedule_changed(calendar: Calendar, e: ev.ScheduleChanged) -> None:
 def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
     calendar.reservations[r.id] = r
     held = r.status == "held"
-    calendar.holds += held
+    if held:
+        if calendar.holds is None:
+            calendar.holds = {}
+        calendar.holds[r.id] = r
     if r.session is None:
         put_on_line(calendar, r)
         return
@@ -136,7 +139,8 @@ def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
 def _unclaim(calendar: Calendar, r: Reservation) -> None:
     del calendar.reservations[r.id]
     held = r.status == "held"
-    calendar.holds -= held
+    if held:
+        _no_hold(calendar, r)
     if r.session is None:
         take_off_line(calendar, r)
         return
@@ -149,6 +153,12 @@ def _unclaim(calendar: Calendar, r: Reservation) -> None:
         assert calendar.sessions is not None
         del calendar.sessions[session.id]
         calendar.sessions = calendar.sessions or None
+
+
+def _no_hold(calendar: Calendar, r: Reservation) -> None:
+    assert calendar.holds is not None
+    del calendar.holds[r.id]
+    calendar.holds = calendar.holds or None
 
 
 def _session(calendar: Calendar, r: Reservation) -> Session:

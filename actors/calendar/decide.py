@@ -53,7 +53,7 @@ def decide(calendar: Calendar, command: cmd.Command, now: int) -> Decision:
 
 
 def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
-    mine = _holds_of(calendar, c.holder, now) if calendar.holds else 0
+    mine = sum(r.holder == c.holder and r.expires_at > now for r in (calendar.holds or {}).values())
     if mine >= limits.holds_per_holder_max:
         return Refusal("hold_limit", f"at most {limits.holds_per_holder_max} holds at once in a calendar")
     service = calendar.services.get(c.service_id)
@@ -210,9 +210,7 @@ def _change_schedule(calendar: Calendar, c: cmd.ChangeSchedule, now: int) -> Dec
 
 
 def _sweep(calendar: Calendar, c: cmd.Sweep, now: int) -> Decision:
-    if not calendar.holds:
-        return []
-    return [ev.HoldExpired(r.id) for r in calendar.reservations.values() if r.status == "held" and r.expires_at <= now]
+    return [ev.HoldExpired(r.id) for r in (calendar.holds or {}).values() if r.expires_at <= now]
 
 
 def _booking(calendar: Calendar, booking_id: str, if_version: int | None) -> Reservation | Refusal:
@@ -298,10 +296,6 @@ def _place_at(
 
 def _capacity_of(calendar: Calendar, r: Reservation) -> int:
     return calendar.sessions[r.session].capacity if calendar.sessions and r.session else 1
-
-
-def _holds_of(calendar: Calendar, holder: str, now: int) -> int:
-    return sum(r.status == "held" and r.holder == holder and r.expires_at > now for r in calendar.reservations.values())
 
 
 _STATUS_EVENT: Final[dict[type[cmd.Command], Callable[[Any], ev.Event]]] = {

@@ -1,12 +1,16 @@
 """What a calendar remembers in order to decide.
 
-A calendar's line of time is a sorted list of claims that never overlap. A claim is an exclusive reservation (a hold
-or a booking), or a session: a span of one service in which up to `capacity` places are taken by several of them.
-Time off lies beside the line, because staff may force it over bookings.
+A calendar's line of time holds claims that never overlap, in order. A claim is an exclusive reservation (a hold or a
+booking), or a session: a span of one service in which up to `capacity` places are taken by several of them. Time off
+lies beside the line, because staff may force it over bookings.
+
+The line is kept in pieces: putting a claim among ten thousand moves those of one piece.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -96,12 +100,12 @@ class Block(msgspec.Struct, gc=False):
 Claim = Reservation | Session
 
 
-def _blocked_from(claim: Claim) -> int:
-    return claim.start - claim.before
+PIECE_MAX: Final = 512
+_start: Final = attrgetter("start")
 
 
-def _block_start(block: Block) -> int:
-    return block.start
+def _first_start(piece: list[Claim]) -> int:
+    return piece[0].start
 
 
 NO_SERVICES: Final[Mapping[str, Service]] = MappingProxyType({})
@@ -117,11 +121,12 @@ class Calendar(msgspec.Struct):
     id: str
     version: int
     hours: Hours
-    line: list[Claim]
+    line: list[list[Claim]]
     reservations: dict[str, Reservation]
     sessions: dict[str, Session] | None = None
     blocks: list[Block] | None = None
-    holds: int = 0
+    holds: dict[str, Reservation] | None = None
+    """Those of the reservations that are held."""
     services: Mapping[str, Service] = NO_SERVICES
 
     @property
@@ -134,46 +139,71 @@ def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
     return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), [], {})
 
 
+def claims_of(calendar: Calendar) -> Iterator[Claim]:
+    """All of the line, in order."""
+    return (claim for piece in calendar.line for claim in piece)
+
+
 def claims_between(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:
     """The claims whose blocked span touches `[from_us, to_us)`, in order."""
     line = calendar.line
-    i = bisect_right(line, from_us, key=_blocked_from)
+    if not line:
+        return []
+    p = _piece_at(line, from_us)
+    piece = line[p]
+    i = bisect_right(piece, from_us, key=_start)
     # Claims never overlap, so only the one before can still reach past `from_us`.
-    if i and line[i - 1].blocked_to > from_us:
+    if i and piece[i - 1].blocked_to > from_us:
         i -= 1
     found: list[Claim] = []
-    while i < len(line) and line[i].start - line[i].before < to_us:
-        found.append(line[i])
-        i += 1
-    return found
+    while True:
+        for claim in islice(piece, i, None):
+            if claim.start - claim.before >= to_us:
+                return found
+            found.append(claim)
+        p, i = p + 1, 0
+        if p == len(line):
+            return found
+        piece = line[p]
 
 
 def blocks_between(calendar: Calendar, from_us: int, to_us: int) -> list[Block]:
     """The time off that touches `[from_us, to_us)`. Blocks may overlap each other, and are few."""
     if not calendar.blocks:
         return []
-    upper = bisect_left(calendar.blocks, to_us, key=_block_start)
+    upper = bisect_left(calendar.blocks, to_us, key=_start)
     return [b for b in calendar.blocks[:upper] if b.end > from_us]
 
 
 def put_on_line(calendar: Calendar, claim: Claim) -> None:
     line = calendar.line
-    at = claim.start - claim.before
-    if not line or _blocked_from(line[-1]) < at:
-        line.append(claim)
-    else:
-        line.insert(bisect_right(line, at, key=_blocked_from), claim)
+    if not line:
+        line.append([claim])
+        return
+    p = _piece_at(line, claim.start)
+    piece = line[p]
+    piece.insert(bisect_right(piece, claim.start, key=_start), claim)
+    if len(piece) > PIECE_MAX:
+        line[p : p + 1] = [piece[: PIECE_MAX // 2], piece[PIECE_MAX // 2 :]]
 
 
 def take_off_line(calendar: Calendar, claim: Claim) -> None:
     line = calendar.line
-    i = bisect_left(line, claim.start - claim.before, key=_blocked_from)
-    while line[i] is not claim:
-        i += 1
-    del line[i]
+    p = _piece_at(line, claim.start)
+    piece = line[p]
+    i = bisect_left(piece, claim.start, key=_start)
+    assert piece[i] is claim, "no two claims of a line start together"
+    del piece[i]
+    if not piece:
+        del line[p]
+
+
+def _piece_at(line: list[list[Claim]], at: int) -> int:
+    """The last piece that begins at `at` or before, or the first one."""
+    return max(0, bisect_right(line, at, key=_first_start) - 1) if len(line) > 1 else 0
 
 
 def put_block(calendar: Calendar, block: Block) -> None:
     if calendar.blocks is None:
         calendar.blocks = []
-    calendar.blocks.insert(bisect_right(calendar.blocks, block.start, key=_block_start), block)
+    calendar.blocks.insert(bisect_right(calendar.blocks, block.start, key=_start), block)

@@ -155,10 +155,8 @@ def _reason(why: str, start: str, end: str, time_off: list[tuple[str, str, str]]
 def _due(calendar: Calendar, service: Service, from_us: int, to_us: int, now: int) -> int:
     """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
     due = next_change_by_time(service, list(starts_between(calendar, service, from_us, to_us)), now) or END_OF_TIME
-    if calendar.holds:
-        ends = [r.expires_at for r in calendar.reservations.values() if r.status == "held" and r.expires_at > now]
-        due = min([due, *ends])
-    return due
+    ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
+    return min([due, *ends])
 
 
 def service_of(calendar: Calendar, service_id: str | None) -> Service:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from actors.calendar.state import Calendar
+from actors.calendar.state import Calendar, claims_of
 from protocol.times import to_us
 
 
@@ -23,7 +23,7 @@ def plain(calendar: Calendar) -> dict[str, Any]:
         "id": calendar.id,
         "version": calendar.version,
         "schedule": calendar.hours.schedule,
-        "line": [c.id for c in calendar.line],
+        "line": [c.id for c in claims_of(calendar)],
         "reservations": calendar.reservations,
         "sessions": {
             s.id: (s.start, s.duration, s.before, s.after, s.service_id, s.capacity, s.taken, s.held,
@@ -31,11 +31,11 @@ def plain(calendar: Calendar) -> dict[str, Any]:
             for s in (calendar.sessions or {}).values()
         },
         "blocks": sorted((b.start, b.end, b.id) for b in calendar.blocks or ()),
-        "holds": calendar.holds,
+        "holds": sorted(calendar.holds or ()),
     }  # fmt: skip
 
 
 def assert_same(a: Calendar, b: Calendar) -> None:
     assert plain(a) == plain(b)
-    starts = [c.start - c.before for c in a.line]
+    starts = [c.start - c.before for c in claims_of(a)]
     assert starts == sorted(starts), "the line is in order"
