@@ -10,8 +10,8 @@ from actors.calendar.commands import Sweep
 from actors.ports import Caller, Entry, Outcome, Work
 from protocol.ids import new_id
 from storage.batch import Fence
-from storage.writer import Writer
 from storage.meter import NullMeter
+from storage.writer import Writer
 
 
 class Listener:
