@@ -100,7 +100,7 @@ class Block(msgspec.Struct, gc=False):
 Claim = Reservation | Session
 
 
-PIECE_MAX: Final = 512
+PIECE_MAX: Final = 2048
 _start: Final = attrgetter("start")
 
 

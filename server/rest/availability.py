@@ -4,13 +4,15 @@ Slots and the day's grid are answered from the calendar's memory as bytes made o
 finds them by its raw path, before anything is parsed.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from actors.actor import Actor
-from actors.calendar.slots import next_change_by_time, slots_between, starts_between
+from actors.calendar.slots import Slot, next_change_by_time, slots_between
 from actors.calendar.state import HOURLY, Calendar, Service
 from protocol import bodies, limits
 from protocol import events as ev
@@ -24,6 +26,9 @@ from storage import bookings, catalogue
 
 _encode = msgspec.json.Encoder().encode
 _decode_moment = msgspec.json.Decoder(bodies.Moment).decode
+
+# Grids repeat: everybody's nine o'clock is the same text.
+_text = lru_cache(maxsize=16_384)(format_us)
 
 _TYPE_OF_WHY: Final = {
     "past": "past",
@@ -97,13 +102,12 @@ async def slots(call: Call[Any, SlotsQuery]) -> bytes:
             version=calendar.version,
             time_zone=time_zone,
             slots=[
-                bodies.SlotAnswer(start=format_us(s.start), end=format_us(s.end), state=s.state, remaining=s.remaining)
+                bodies.SlotAnswer(start=_text(s.start), end=_text(s.end), state=s.state, remaining=s.remaining)
                 for s in found
                 if s.state == "open"
             ],
         )
-        due = _due(calendar, service, from_us, to_us, now)
-        return _encode(body), due
+        return _encode(body), _due(calendar, service, found, now)
 
     return await call.node.read(call.request, call.principal, actor, build)
 
@@ -126,8 +130,8 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
         found = slots_between(calendar, service, from_us, to_us, now)
         grid = [
             bodies.GridSlot(
-                start=format_us(s.start),
-                end=format_us(s.end),
+                start=_text(s.start),
+                end=_text(s.end),
                 available=s.state == "open",
                 type=_TYPE_OF_WHY[s.why] if s.why else None,  # type: ignore[arg-type]
                 reason=_reason(s.why, format_us(s.start), format_us(s.end), reasons) if staff and s.why else None,
@@ -141,7 +145,7 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
             time_zone=calendar.time_zone,
             slots=grid,
         )
-        return _encode(body), _due(calendar, service, from_us, to_us, now)
+        return _encode(body), _due(calendar, service, found, now)
 
     return await call.node.read(call.request, call.principal, actor, build)
 
@@ -152,9 +156,9 @@ def _reason(why: str, start: str, end: str, time_off: list[tuple[str, str, str]]
     return next((text for a, b, text in time_off if a < end and b > start and text), "Not available")
 
 
-def _due(calendar: Calendar, service: Service, from_us: int, to_us: int, now: int) -> int:
+def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
     """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
-    due = next_change_by_time(service, list(starts_between(calendar, service, from_us, to_us)), now) or END_OF_TIME
+    due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
     ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
     return min([due, *ends])
 
