@@ -84,9 +84,10 @@ def _judge_claims(
     service: Service, start: int, now: int, claims: Sequence[Claim], ignoring: Reservation | None
 ) -> Verdict:
     """`claims` are those that touch what the meeting would block."""
-    if len(claims) == 1 and isinstance(claims[0], Reservation) and claims[0].status != "held":
-        # By far the most frequent case, told early: one booking, which is in the way unless it is about to move.
-        if claims[0] is not ignoring:
+    if len(claims) == 1:
+        only = claims[0]
+        # By far the most frequent case, told early: a booking that is not about to move is in the way.
+        if isinstance(only, Reservation) and only.status != "held" and only is not ignoring:
             return _BOOKED
     if claims:
         claims = [c for c in claims if live_places(c, now, ignoring)]

@@ -48,8 +48,8 @@ class Hub:
         """Who connects, by `Origin` and ticket. Raises `Refused(unauthorized)` for a ticket that is no good."""
         origin = request.headers.get("Origin")
         visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host, self._public_hosts))
-        ticket = request.query.get("ticket")
-        if ticket is not None:
+        # A query that was looked at stays in memory for as long as the connection does.
+        if "?" in request.raw_path and (ticket := request.query.get("ticket")) is not None:
             visitor.principal = self._node.auth.redeem_ticket(ticket)
         return visitor
 

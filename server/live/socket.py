@@ -33,8 +33,8 @@ class LiveSocket:
     """A `Sink` of views. Public attributes are the hub's."""
 
     __slots__ = (
-        "_in_flight", "_missed", "_node", "_transport", "_views", "_ws", "behind_since", "ending", "last_heard",
-        "session", "visitor",
+        "_in_flight", "_missed", "_node", "_outbox", "_transport", "_views", "_ws", "behind_since", "ending",
+        "last_heard", "session", "visitor",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +50,9 @@ class LiveSocket:
         self._transport = transport
         self.visitor = visitor
         self.session = session
-        self._views: dict[str, list[View]] = {}
+        self._views: tuple[tuple[str, tuple[View, ...]], ...] = ()
+        """By subscription; tuples, because there are many sockets and most watch one view."""
+        self._outbox: list[bytes] | None = None
         self._in_flight: set[asyncio.Task[None]] | None = None
         self._missed: set[View] | None = None
         self.behind_since: float | None = None
@@ -60,7 +62,20 @@ class LiveSocket:
     # Writing
 
     def say(self, message: ServerMessage) -> None:
-        self._write(text_frame(encode_server(message)))
+        self._post(text_frame(encode_server(message)))
+
+    def _post(self, data: bytes) -> None:
+        """Leaves with whatever else this turn of the loop has for the socket: a batch answers many commands."""
+        if self._outbox is None:
+            self._outbox = [data]
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._outbox.append(data)
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, None
+        if outbox:
+            self._write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def _write(self, data: bytes) -> None:
         transport = self._transport
@@ -82,6 +97,9 @@ class LiveSocket:
 
     def deliver(self, view: View, frame: Frame) -> None:
         if self.behind_since is None:
+            if self._outbox is not None:
+                self._outbox.append(frame.ws)
+                return
             # As `_write`, without the call: these lines run for every subscriber of every change.
             transport = self._transport
             if transport.is_closing():
@@ -90,13 +108,13 @@ class LiveSocket:
             waiting = transport.get_write_buffer_size()
             if waiting > limits.socket_behind_bytes:
                 self._fall_behind(waiting)
-            return
-        if self._missed is None:
-            self._missed = set()
-        self._missed.add(view)
+        elif self._missed is None:
+            self._missed = {view}
+        else:
+            self._missed.add(view)
 
     def ping(self) -> None:
-        self._write(_PING)
+        self._post(_PING)
 
     def catch_up(self, now_s: float) -> bool:
         """For a socket that is behind: whether that is over, by one fresh snapshot per view or by being cut."""
@@ -125,6 +143,7 @@ class LiveSocket:
     async def _close(self, code: int, reason: str) -> None:
         if self._in_flight and code == Close.GOING_AWAY:
             await asyncio.wait(self._in_flight, timeout=_LAST_ANSWERS_S)
+        self._flush()
         await self._ws.close(code=code, message=reason.encode())
 
     # Reading
@@ -140,19 +159,19 @@ class LiveSocket:
                     await self._act(session.receive(message.data))
             elif message.type is WSMsgType.PING:
                 # A control frame's payload is at most 125 bytes, so one byte tells its length.
-                self._write(bytes((0x8A, len(message.data))) + message.data)
-            elif message.type is WSMsgType.PONG:
-                continue
+                self._post(bytes((0x8A, len(message.data))) + message.data)
             elif message.type is WSMsgType.BINARY:
                 self.end(Close.BINARY, "text frames only")
-            else:
+            elif message.type is not WSMsgType.PONG:
                 return
+            # The next one may be minutes away.
+            del message
 
     def close_views(self) -> None:
-        for views in self._views.values():
+        for _, views in self._views:
             for view in views:
                 self._node.runtime.watch.leave(view, self)
-        self._views.clear()
+        self._views = ()
         for task in self._in_flight or ():
             # What was decided stays decided; the client asks again with its key.
             task.cancel()
@@ -217,7 +236,7 @@ class LiveSocket:
             self.session.not_watching(message.id)
             self.say(self.session.refuse(message.id, refused).message)
             return
-        self._views[message.id] = [view for _, view in opened]
+        self._views = (*self._views, (message.id, tuple(view for _, view in opened)))
         for actor, view in opened:
             self._node.runtime.watch.join(view, self)
             # A version belongs to one calendar, so it says nothing about a service's several.
@@ -237,8 +256,9 @@ class LiveSocket:
                 self.deliver(view, frame)
 
     def _unwatch(self, action: Unwatch) -> None:
-        gone = self._views.pop(action.subscription, [])
-        still = {view for views in self._views.values() for view in views}
+        gone = next((views for id_, views in self._views if id_ == action.subscription), ())
+        self._views = tuple(kept for kept in self._views if kept[0] != action.subscription)
+        still = {view for _, views in self._views for view in views}
         for view in gone:
             if view not in still:
                 self._node.runtime.watch.leave(view, self)
