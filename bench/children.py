@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,11 +18,29 @@ from bench.report import Refused
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+READY_EVERY_S = 0.02
+LOOK_AGAIN_S = 1.0
 LINE_BYTES = 64 * 1024 * 1024
 
 Answer = TypeVar("Answer")
 
 _started: list[asyncio.subprocess.Process] = []
+_generator_core: list[int] = []
+
+
+def pin(at_least: int = 4) -> str:
+    """Give the generators the last core and everything else the others, and say what was done.
+
+    Servers and Postgres inherit this process's cores, so it has to be called before any of them starts.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return "nothing is pinned: this system cannot pin processes to cores"
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < at_least:
+        return f"nothing is pinned: server, database and generator share {len(cores)} cores"
+    _generator_core[:] = cores[-1:]
+    os.sched_setaffinity(0, cores[:-1])
+    return f"generators on core {cores[-1]}, servers and Postgres on the other {len(cores) - 1}"
 
 
 def raise_file_limit() -> None:
@@ -78,7 +96,7 @@ async def listen(
         if late or process.returncode is not None:
             await listener.stop()
             raise Refused(f"{' '.join(arguments[:2])} did not become ready:\n{listener.said()}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(READY_EVERY_S)
     return listener
 
 
@@ -100,32 +118,43 @@ async def _answers(port: int, path: str) -> bool:
 class Generator:
     """A load generator process: a JSON line in, a JSON line out, as often as wanted."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, answers: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._process = process
+        self._answers = answers
+        self._writer = writer
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @classmethod
     async def start(cls, module: str) -> "Generator":
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES,
-        )
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, stdin=asyncio.subprocess.PIPE, stdout=theirs.fileno()
+            )
         _started.append(process)
-        return cls(process)
+        if _generator_core:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, _generator_core)
+        return cls(process, *await asyncio.open_connection(sock=ours, limit=LINE_BYTES))
 
     async def ask(self, command: object, answer: type[Answer], seconds: float) -> Answer:
         """Send one command and read its answer; a silent or dead generator refuses the run."""
-        stdin, stdout = self._process.stdin, self._process.stdout
+        stdin = self._process.stdin
         assert stdin is not None
-        assert stdout is not None
         stdin.write(msgspec.json.encode(command) + b"\n")
-        await stdin.drain()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            await stdin.drain()
         try:
-            line = await asyncio.wait_for(stdout.readline(), seconds)
+            line = await self._line(seconds)
         except TimeoutError as error:
+            # A generator that enables faulthandler tells on stderr where it hangs.
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGABRT)
             raise Refused(f"the load generator gave no answer within {seconds:.0f} s") from error
         if not line:
             raise Refused("the load generator died; its error is above")
@@ -134,9 +163,22 @@ class Generator:
         except msgspec.MsgspecError as error:
             raise Refused(f"the load generator said {line[:200]!r}") from error
 
+    async def _line(self, seconds: float) -> bytes:
+        transport = self._writer.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        async with asyncio.timeout(seconds):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self._answers.readline(), LOOK_AGAIN_S)
+                # On a crowded machine the loop was once in a while not woken for the rest of a long answer, which
+                # lay there to be read. Watching it anew asks the kernel again.
+                transport.pause_reading()
+                transport.resume_reading()
+
     async def stop(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
+        self._writer.close()
         await _end(self._process)
 
 
@@ -150,16 +192,18 @@ async def run_once(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
+    _started.append(process)
     out, err = await process.communicate()
     if process.returncode != 0:
         raise Refused(f"{' '.join(arguments)} failed:\n{err.decode(errors='replace')[-2000:]}")
     return out.decode().strip()
 
 
-async def end_all() -> None:
-    """What an interrupted scenario did not come to stop."""
-    for process in _started:
-        await _end(process)
+async def end_all(but: Collection[int] = ()) -> None:
+    """What a scenario did not come to stop, except the processes with these ids."""
+    ending = [process for process in _started if process.pid not in but]
+    _started[:] = [process for process in _started if process.pid in but]
+    await asyncio.gather(*(_end(process) for process in ending))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

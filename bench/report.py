@@ -1,11 +1,12 @@
-"""Rows of results, their table and their JSON."""
+"""Rows of results, their tables and their JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -13,9 +14,18 @@ class Refused(Exception):
     """A run whose numbers must not be reported: errors, lost acknowledgements or broken invariants."""
 
 
+class Skipped(Exception):
+    """What cannot run here, with a reason of one line; told in the report, and no failure."""
+
+
 # Idle contenders and the kernel take a little; more than this and a ratio is about somebody else.
 DISTURBED_PERCENT = 10.0
 DISTURBANCE = "CPU taken by others, worst window"
+REFUSED = "refused"
+SKIPPED = "skipped"
+MACHINE = "machine"
+
+Direction = Literal[">=", "<="]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +37,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     spread: str = ""
     goal: float | None = None
-    long_term: float | None = None
-    direction: Literal[">=", "<="] = ">="
+    direction: Direction = ">="
+    """Of the goal; without one, "<=" says that less is better where the unit does not."""
     met: bool | None = None
+    values: list[float] = []
+    """One value per repetition; how far they lie apart is the noise of this row."""
+    note: str = ""
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to plot: points (x, y) by the name of their line."""
+
+    scenario: str
+    title: str
+    x: str
+    y: str
+    series: dict[str, list[tuple[float, float]]]
+    log_x: bool = False
+    log_y: bool = False
 
 
 def goal_row(
@@ -38,10 +63,11 @@ def goal_row(
     measured: float,
     goal: float,
     *,
-    long_term: float | None = None,
-    direction: Literal[">=", "<="] = ">=",
+    direction: Direction = ">=",
     unit: str = "x",
     spread: str = "",
+    values: Sequence[float] = (),
+    note: str = "",
 ) -> Row:
     """A row with a verdict: measured against the goal in the given direction."""
     met = measured >= goal if direction == ">=" else measured <= goal
@@ -52,49 +78,89 @@ def goal_row(
         unit=unit,
         spread=spread,
         goal=goal,
-        long_term=long_term,
         direction=direction,
         met=met,
+        values=list(values),
+        note=note,
     )
 
 
-def print_rows(rows: Iterable[Row]) -> None:
-    """The closing tables: verdicts first, what they rest on after them."""
+def refused_row(scenario: str, why: str) -> Row:
+    """Stands for a scenario whose numbers must not be reported."""
+    return Row(scenario=scenario, metric=REFUSED, measured=0.0, met=False, note=why)
+
+
+def skipped_row(scenario: str, what: str, why: str) -> Row:
+    """Stands for something that could not run here."""
+    return Row(scenario=scenario, metric=f"{SKIPPED}: {what}", measured=0.0, note=why)
+
+
+def is_refused(row: Row) -> bool:
+    return row.metric == REFUSED
+
+
+def is_skipped(row: Row) -> bool:
+    return row.metric.startswith(f"{SKIPPED}: ")
+
+
+def is_measured(row: Row) -> bool:
+    return not is_refused(row) and not is_skipped(row)
+
+
+def disturbed(rows: Iterable[Row]) -> list[str]:
+    """A warning for each scenario that somebody else's work has spoilt."""
+    return [
+        f"{row.scenario}: others took {row.measured:.0f} % of the machine; run it again"
+        for row in rows
+        if row.metric == DISTURBANCE and row.measured > DISTURBED_PERCENT
+    ]
+
+
+def print_rows(rows: Iterable[Row], console: Console | None = None) -> None:
+    """The closing tables: what was measured, the verdicts, and what is missing from them."""
     rows = list(rows)
-    console = Console(width=None if Console().is_terminal else 120)
-    goals = Table("scenario", "metric", title="goals")
-    for name in ("measured", "min..max", "goal", "long term"):
-        goals.add_column(name, justify="right")
-    goals.add_column("verdict")
-    for row in (r for r in rows if r.goal is not None):
-        goals.add_row(
-            row.scenario,
-            row.metric,
-            _number(row.measured, row.unit),
-            row.spread,
-            f"{row.direction} {_number(row.goal or 0, row.unit)}",
-            "" if row.long_term is None else f"{row.direction} {_number(row.long_term, row.unit)}",
-            "[green]met[/]" if row.met else "[red]short[/]",
-        )
-    details = Table("scenario", "metric", title="measured")
+    console = console or Console(width=None if Console().is_terminal else 120)
+    details = Table("scenario", "metric", title="measured", title_justify="left")
     details.add_column("value", justify="right")
     details.add_column("min..max", justify="right")
-    for row in (r for r in rows if r.goal is None):
-        details.add_row(row.scenario, row.metric, _number(row.measured, row.unit), row.spread)
+    goals = Table("scenario", "metric", title="goals", title_justify="left")
+    for name in ("measured", "min..max", "goal"):
+        goals.add_column(name, justify="right")
+    goals.add_column("verdict")
+    for row in filter(is_measured, rows):
+        if row.goal is None:
+            details.add_row(escape(row.scenario), escape(row.metric), escape(value_text(row)), row.spread)
+            continue
+        verdict = "[green]met[/]" if row.met else "[red]short[/]"
+        goals.add_row(escape(row.scenario), escape(row.metric), value_text(row), row.spread, goal_text(row), verdict)
     for table in (details, goals):
         if table.row_count:
             console.print(table)
-    for row in rows:
-        if row.metric == DISTURBANCE and row.measured > DISTURBED_PERCENT:
-            console.print(f"{row.scenario}: others took {row.measured:.0f} % of the machine; run it again")
+    lines = [f"SKIPPED {r.scenario}, {r.metric.removeprefix(SKIPPED + ': ')}: {r.note}" for r in rows if is_skipped(r)]
+    lines += [f"REFUSED {r.scenario}: {r.note}" for r in rows if is_refused(r)]
+    for line in (*disturbed(rows), *lines):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def write_json(path: Path, rows: Iterable[Row], refused: dict[str, str]) -> None:
-    """All rows and the scenarios refused, with why, as one JSON document."""
-    document = {"rows": list(rows), "refused": refused}
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
+def write_json(path: Path, rows: Iterable[Row]) -> None:
+    """All rows as one JSON list, refused and skipped ones among them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2) + b"\n")
 
 
-def _number(value: float, unit: str) -> str:
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
+def value_text(row: Row) -> str:
+    """The measured value with its unit, or the note of a row that has no number."""
+    if row.note and not row.unit and not row.measured:
+        return row.note
+    return number(row.measured, row.unit) + (f" ({row.note})" if row.note else "")
+
+
+def goal_text(row: Row) -> str:
+    return "" if row.goal is None else f"{row.direction} {number(row.goal, row.unit)}"
+
+
+def number(value: float, unit: str) -> str:
+    """A number with as many digits as it deserves."""
+    count = not unit and value == int(value)
+    digits = 0 if count or abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
     return f"{value:,.{digits}f}{'' if unit == 'x' or not unit else ' ' + unit}"

@@ -2,24 +2,33 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from statistics import median
 
 from bench.live import Driven
 from bench.load import Outcome
 from bench.report import DISTURBANCE, Row, goal_row
 from bench.runner import Contender
-from bench.stats import ratios, spread
+from bench.stats import Spread, ratios, spread
 
 
-def ratio_row(
-    scenario: str, ours: Contender, theirs: Contender, goal: float | None, long_term: float | None = None
-) -> Row:
+def ratio_row(scenario: str, ours: Contender, theirs: Contender, goal: float | None) -> Row:
     """Our rate over theirs, within each repetition; without a goal it informs only."""
     ratio = ratios(ours.rates(), theirs.rates())
     metric = f"rate vs {theirs.name}"
     if goal is None:
-        return Row(scenario=scenario, metric=metric, measured=ratio.median, unit="x", spread=ratio.text())
-    return goal_row(scenario, metric, ratio.median, goal, long_term=long_term, spread=ratio.text())
+        return spread_row(scenario, metric, ratio, unit="x")
+    return goal_row(scenario, metric, ratio.median, goal, spread=ratio.text(), values=ratio.values)
+
+
+def spread_row(scenario: str, metric: str, value: Spread, *, unit: str, digits: int = 2) -> Row:
+    """A row without a goal: the median of the repetitions and their range."""
+    return Row(
+        scenario=scenario,
+        metric=metric,
+        measured=value.median,
+        unit=unit,
+        spread=value.text(digits),
+        values=list(value.values),
+    )
 
 
 def cpu_row(scenario: str, ours: Contender, theirs: Contender) -> Row:
@@ -28,12 +37,7 @@ def cpu_row(scenario: str, ours: Contender, theirs: Contender) -> Row:
         [o.cpu_per_thousand("server") for o in theirs.outcomes],
         [o.cpu_per_thousand("server") for o in ours.outcomes],
     )
-    return Row(
-        scenario=scenario,
-        metric=f"server CPU per answer, {theirs.name} / {ours.name}",
-        measured=ratio.median,
-        spread=ratio.text(),
-    )
+    return spread_row(scenario, f"server CPU per answer, {theirs.name} / {ours.name}", ratio, unit="x")
 
 
 def disturbance_row(scenario: str, outcomes: Iterable[Outcome | Driven]) -> Row:
@@ -46,43 +50,23 @@ def disturbance_row(scenario: str, outcomes: Iterable[Outcome | Driven]) -> Row:
 
 
 def detail_rows(scenario: str, contenders: Sequence[Contender]) -> list[Row]:
-    """Rate, latency and CPU of each contender; medians over repetitions."""
+    """Rate, latency, CPU and memory of each contender; medians over repetitions."""
     rows: list[Row] = []
     for contender in contenders:
-        rate = spread(contender.rates())
-        name = contender.name
-        rows.append(
-            Row(
-                scenario=scenario,
-                metric=f"{name} rate",
-                measured=rate.median,
-                unit="/s",
-                spread=rate.text(0),
-            )
-        )
+        name, outcomes = contender.name, contender.outcomes
+        rows.append(spread_row(scenario, f"{name} rate", spread(contender.rates()), unit="/s", digits=0))
+        if any(outcome.good != outcome.operations for outcome in outcomes):
+            rows.append(spread_row(scenario, f"{name} goodput", spread(contender.goodputs()), unit="/s", digits=0))
         for label, values in (
-            ("p50", [o.p50 for o in contender.outcomes]),
-            ("p99", [o.p99 for o in contender.outcomes]),
+            ("p50", [o.p50 for o in outcomes]),
+            ("p99", [o.p99 for o in outcomes]),
         ):
-            value = spread(values)
-            rows.append(
-                Row(
-                    scenario=scenario,
-                    metric=f"{name} {label} (closed loop)",
-                    measured=value.median,
-                    unit="ms",
-                    spread=value.text(1),
-                )
-            )
-        for process in (*contender.outcomes[0].cpu, "generator"):
-            cpu = median(outcome.cpu_per_thousand(process) for outcome in contender.outcomes)
-            rows.append(
-                Row(
-                    scenario=scenario,
-                    metric=f"{name} CPU of {process} per 1,000",
-                    measured=cpu * 1000,
-                    unit="ms",
-                )
-            )
-    rows.append(disturbance_row(scenario, (o for c in contenders for o in c.outcomes)))
+            rows.append(spread_row(scenario, f"{name} {label} (closed loop)", spread(values), unit="ms", digits=1))
+        for process in (*outcomes[0].cpu, "generator"):
+            cpu = spread([outcome.cpu_per_thousand(process) * 1000 for outcome in outcomes])
+            rows.append(spread_row(scenario, f"{name} CPU of {process} per 1,000", cpu, unit="ms", digits=1))
+        for process in outcomes[0].peak_memory:
+            memory = spread([outcome.peak_memory[process] / 1e6 for outcome in outcomes])
+            rows.append(spread_row(scenario, f"{name} peak memory of {process}", memory, unit="MB", digits=1))
+    rows.append(disturbance_row(scenario, (o for c in contenders for o in (*c.outcomes, *c.extra))))
     return rows

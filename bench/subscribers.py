@@ -10,6 +10,9 @@ import msgspec
 from bench.live import View
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+# One digit for the kind of Engine.IO packet, and for messages one more for that of Socket.IO.
+ENGINE_PING, ENGINE_PONG = b"2", b"3"
+SOCKET_CONNECT, SOCKET_EVENT = b"40", b"42"
 
 
 class Hub:
@@ -27,14 +30,17 @@ class Hub:
         self.version = 0
         self.changed = asyncio.Event()
         self.failure = ""
+        self.closing = False
         self.arriving: dict[bytes, int] = {}
+        self.subscribers: list[Subscriber] = []
+        self.kept: list[tuple[int, bytes]] | None = None
+        """Version and payload of each frame that everybody has, once somebody wants them."""
 
     def arrived(self, frame: bytes, payload: bytes) -> None:
         """One subscriber has one frame; equal bytes are the same frame, as the protocol promises."""
         seen = self.arriving.get(frame)
         if seen is None:
-            message = msgspec.json.decode(payload)
-            if message.get("type") != "delta":
+            if self.read(payload).get("type") != "delta":
                 self.fail(f"a subscriber got {payload[:200]!r} instead of a delta")
                 return
             seen = 0
@@ -49,13 +55,40 @@ class Hub:
         self.arriving.pop(frame, None)
         self.frames += 1
         self.frame_bytes += len(frame)
-        self.version = max(self.version, int(msgspec.json.decode(payload_of(frame))["version"]))
+        payload = payload_of(frame)
+        message = self.read(payload)
+        begins = int(message.get("from_version", self.version))
+        if begins > self.version:
+            self.fail(f"a gap: everybody held version {self.version}, and the next frame began at {begins}")
+            return
+        self.version = max(self.version, int(message["version"]))
+        if self.kept is not None:
+            self.kept.append((self.version, payload))
         self.changed.set()
+
+    def read(self, payload: bytes) -> dict[str, Any]:
+        """A message by `type`, whatever carried it."""
+        if self.view.carrier == "engine.io":
+            return socket_event(payload)
+        return msgspec.json.decode(payload)
+
+    def partial(self) -> str:
+        """What arrived at some and not at all: empty when everybody has everything."""
+        for frame, seen in self.arriving.items():
+            return f"{seen} of {self.expected} subscribers got {payload_of(frame)[:200]!r}"
+        return ""
 
     def fail(self, why: str) -> None:
         self.failure = self.failure or why
         self.all_ready.set()
         self.changed.set()
+
+    def close(self) -> None:
+        """Closes all sockets; what that brings about is no failure."""
+        self.closing = True
+        for subscriber in self.subscribers:
+            subscriber.transport.abort()
+        self.subscribers.clear()
 
     async def reached(self, version: int) -> None:
         """Until every subscriber has this version, or something failed."""
@@ -69,6 +102,9 @@ class Subscriber(asyncio.Protocol):
 
     __slots__ = ("hub", "live", "rest", "transport", "upgraded")
 
+    path = "/api/v1/live"
+    more_headers = "Sec-WebSocket-Protocol: slotcast.v1\r\n"
+
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.rest = b""
@@ -77,12 +113,8 @@ class Subscriber(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.transport.write(
-            f"GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1:{self.hub.view.port}\r\n"
-            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: slotcast.v1\r\n\r\n".encode()
-        )
+        self.hub.subscribers.append(self)
+        self.transport.write(upgrade(self.path, self.hub.view.port, self.more_headers))
 
     def data_received(self, data: bytes) -> None:
         hub = self.hub
@@ -115,42 +147,103 @@ class Subscriber(asyncio.Protocol):
             self.transport.write(masked(PONG, payload))
         elif opcode == CLOSE:
             self.hub.fail(f"a subscriber was closed: {payload!r}")
-        elif self.live:
+        else:
+            self.text(frame, payload)
+
+    def text(self, frame: bytes, payload: bytes) -> None:
+        if self.live:
             self.hub.arrived(frame, payload)
         else:
             self.open(msgspec.json.decode(payload), len(frame))
 
     def open(self, message: dict[str, Any], size: int) -> None:
         """The steps from welcome to the first snapshot."""
-        view, kind = self.hub.view, message.get("type")
+        kind = message.get("type")
         if kind == "welcome":
-            self.say({"type": "auth", "id": "1", "token": view.token})
+            self.say({"type": "auth", "id": "1", "token": self.hub.view.token})
         elif kind == "reply" and message.get("ok"):
-            self.say(
-                {
-                    "type": "subscribe",
-                    "id": "2",
-                    "professional_id": view.professional_id,
-                    "service_id": view.service_id,
-                    "from": view.from_date,
-                    "to": view.to_date,
-                    "time_zone": "UTC",
-                }
-            )
+            self.say(subscription(self.hub.view))
         elif kind == "snapshot":
-            self.live = True
-            self.hub.snapshot_bytes = size
-            self.hub.ready += 1
-            if self.hub.ready == self.hub.expected:
-                self.hub.all_ready.set()
+            self.begin(int(message.get("version", 0)), size)
         elif kind != "subscribed":
             self.hub.fail(f"subscribing gave {message}")
 
-    def say(self, message: dict[str, str]) -> None:
+    def begin(self, version: int, size: int) -> None:
+        """It has its snapshot; from here on frames are counted."""
+        hub, self.live = self.hub, True
+        hub.version = max(hub.version, version)
+        hub.snapshot_bytes = size
+        hub.ready += 1
+        if hub.ready == hub.expected:
+            hub.all_ready.set()
+
+    def say(self, message: dict[str, Any]) -> None:
         self.transport.write(masked(TEXT, msgspec.json.encode(message)))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.hub.fail(f"a subscriber lost its connection: {exc}")
+        if not self.hub.closing:
+            self.hub.fail(f"a subscriber lost its connection: {exc}")
+
+
+class EngineSubscriber(Subscriber):
+    """The same in the words of Socket.IO over an Engine.IO WebSocket."""
+
+    __slots__ = ()
+
+    path = "/socket.io/?EIO=4&transport=websocket"
+    more_headers = ""
+
+    def text(self, frame: bytes, payload: bytes) -> None:
+        if payload == ENGINE_PING:
+            self.transport.write(masked(TEXT, ENGINE_PONG))
+        elif self.live:
+            self.hub.arrived(frame, payload)
+        elif payload.startswith(b"0"):
+            self.transport.write(masked(TEXT, SOCKET_CONNECT))
+        elif payload.startswith(SOCKET_CONNECT):
+            self.transport.write(masked(TEXT, SOCKET_EVENT + b'["subscribe",{}]'))
+        elif (message := socket_event(payload)).get("type") == "snapshot":
+            self.begin(int(message.get("version", 0)), len(frame))
+        else:
+            self.hub.fail(f"subscribing gave {payload[:200]!r}")
+
+
+def subscriber_of(hub: Hub) -> Subscriber:
+    """One that speaks as the hub's server does."""
+    return EngineSubscriber(hub) if hub.view.carrier == "engine.io" else Subscriber(hub)
+
+
+def subscription(view: View, since: int | None = None) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "type": "subscribe",
+        "id": "2",
+        "professional_id": view.professional_id,
+        "service_id": view.service_id,
+        "from": view.from_date,
+        "to": view.to_date,
+        "time_zone": "UTC",
+    }
+    return message if since is None else {**message, "since": since}
+
+
+def socket_event(payload: bytes) -> dict[str, Any]:
+    """A Socket.IO event `42["name",{…}]` as a message whose `type` is its name; anything else has none."""
+    if not payload.startswith(SOCKET_EVENT):
+        return {}
+    try:
+        name, body = msgspec.json.decode(payload[len(SOCKET_EVENT) :], type=tuple[str, dict[str, Any]])
+    except msgspec.MsgspecError:
+        return {}
+    return {**body, "type": name}
+
+
+def upgrade(path: str, port: int, more_headers: str = "") -> bytes:
+    """The request that turns a connection into a WebSocket."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{more_headers}\r\n"
+    ).encode()
 
 
 def frame_bounds(data: bytes, at: int) -> tuple[int, int] | None:
@@ -160,6 +253,8 @@ def frame_bounds(data: bytes, at: int) -> tuple[int, int] | None:
     size, start = data[at + 1] & 0x7F, at + 2
     if size >= 126:
         width = 2 if size == 126 else 8
+        if len(data) < start + width:
+            return None
         size, start = int.from_bytes(data[start : start + width], "big"), start + width
     end = start + size
     return (start, end) if len(data) >= end else None

@@ -1,148 +1,204 @@
-"""Deliveries of one view's changes to 2,000 sockets, against a bare loop of `transport.write`.
+"""One view's changes to many sockets, against a bare loop of `transport.write` and the usual libraries.
 
-The goal row compares deliveries per second: frames counted where they arrive, driven as fast as they
-arrive. CPU of the server process per delivery stands beside it, because on few cores the receiving
-generator takes part in the first and not in the second.
+The goals compare deliveries per second to 2,000 sockets: frames counted where they arrive, driven as fast as
+they arrive. CPU of the server process per delivery stands beside it, because on few cores the receiving
+generator takes part in the first and not in the second. Then changes come at a fixed rate to more and more
+sockets, and it is the wait of the last viewer that is compared.
 """
 
+import resource
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 
 import msgspec
 
-from bench import integrity
+from bench import histogram, integrity
 from bench.children import Generator
 from bench.live import Drive, Driven, Subscribe, Subscribed, View
-from bench.report import Refused, Row, goal_row
-from bench.rows import disturbance_row
+from bench.peers import ws
+from bench.report import Curve, Refused, Row, goal_row
+from bench.rows import disturbance_row, spread_row
 from bench.runner import GRACE_SECONDS, Bench
-from bench.slotcast import Slotcast
+from bench.scenarios import watching
+from bench.scenarios.watching import ask, live_generator, make_view
 from bench.stats import ratios, spread
+
+__all__ = ["make_view", "run"]
 
 NAME = "fanout"
 SOCKETS = 2000
 # Enough changes under way that the server never waits for the next, few enough that frames stay small.
 WORKERS = 4
-MINUTES = 30
-DAYS = 7
+GOALS = {"writeloop": 0.9, "ws": 1.2, "socketio": 6.0}
+
+MATRIX_SOCKETS = (100, 500, 2000, 5000)
+MATRIX_RATES = (10, 50)
+MATRIX_WORKERS = 28
+# What a process needs beside its viewers' sockets.
+OTHER_FILES = 500
+
+
+@dataclass(slots=True)
+class Side:
+    """A server, what its viewers watch, and the generator that holds them."""
+
+    name: str
+    view: View
+    generator: Generator
+    watch: dict[str, int]
+    opened: list[Subscribed] = field(default_factory=list)
+    driven: list[Driven] = field(default_factory=list)
+
+    async def subscribe(self, count: int) -> None:
+        command = Subscribe(view=self.view, count=count)
+        self.opened.append(await ask(f"{NAME} {self.name}", self.generator, command, Subscribed, GRACE_SECONDS))
+
+    async def drive(self, command: Drive) -> Driven:
+        command = msgspec.structs.replace(command, watch=self.watch)
+        seconds = command.warmup + command.seconds
+        driven = await ask(f"{NAME} {self.name}", self.generator, command, Driven, seconds)
+        if not driven.frames:
+            raise Refused(f"{NAME} {self.name}: nothing was delivered")
+        return driven
 
 
 async def run(bench: Bench) -> list[Row]:
     async with AsyncExitStack() as stack:
-        slotcast = await Slotcast.start(bench)
-        stack.push_async_callback(slotcast.stop)
+        slotcast = await bench.node()
         view = await make_view(slotcast)
-        client = await slotcast.client()
-        ours = await Generator.start("bench.live_load")
-        stack.push_async_callback(ours.stop)
-        opened = await ours.ask(Subscribe(view=view, count=SOCKETS), Subscribed, GRACE_SECONDS)
         watch = {"server": slotcast.server.pid, "postgres": bench.postgres.pid}
-        pilot = await _drive(ours, _command(bench, client, watch, seconds=1.0))
+        ours = Side("slotcast", view, await live_generator(stack), watch)
+        await ours.subscribe(SOCKETS)
+        command = _command(bench, await slotcast.client())
+        pilot = await ours.drive(msgspec.structs.replace(command, seconds=0.5))
 
-        # The floor sends frames of the size Slotcast really sends, so it starts after a look at them.
-        floor_server = await bench.peer("writeloop", "--frame-bytes", str(round(pilot.frame_bytes)))
-        stack.push_async_callback(floor_server.stop)
-        floor = await Generator.start("bench.live_load")
-        stack.push_async_callback(floor.stop)
-        floor_view = msgspec.structs.replace(view, port=floor_server.port)
-        await floor.ask(Subscribe(view=floor_view, count=SOCKETS), Subscribed, GRACE_SECONDS)
-
-        sides = {
-            "slotcast": (ours, _command(bench, client, watch)),
-            "writeloop": (floor, _command(bench, client, {"server": floor_server.pid})),
-        }
-        driven: dict[str, list[Driven]] = {name: [] for name in sides}
-        for repetition in range(bench.repetitions):
-            for name in list(sides) if repetition % 2 == 0 else list(sides)[::-1]:
-                generator, command = sides[name]
-                outcome = await _drive(generator, command)
-                driven[name].append(outcome)
+        # Peers send frames of the size Slotcast really sends, so they start after a look at them.
+        sides = [ours, *await _peers(bench, stack, view, round(pilot.frame_bytes))]
+        for side in sides[1:]:
+            await side.subscribe(SOCKETS)
+        # A quick run has no time for more than one turn of four contenders.
+        repetitions = 1 if bench.quick else bench.repetitions
+        for repetition in range(repetitions):
+            for side in sides if repetition % 2 == 0 else sides[::-1]:
+                side.driven.append(driven := await side.drive(command))
                 bench.say(
-                    f"{NAME} {repetition + 1}/{bench.repetitions} {name}: {outcome.rate:,.0f} deliveries/s  "
-                    f"{outcome.changes / max(1, outcome.frames):.1f} changes a frame"
+                    f"{NAME} {repetition + 1}/{repetitions} {side.name}: {driven.rate:,.0f} deliveries/s  "
+                    f"{driven.changes / driven.frames:.1f} changes a frame"
                 )
+        rows = _rows(sides)
+        if not bench.quick:
+            rows += await _matrix(bench, sides, command)
         await integrity.check("slotcast", slotcast.dsn, integrity.SLOTCAST, [])
-        return _rows(driven, opened)
+        return rows
 
 
-async def make_view(slotcast: Slotcast) -> View:
-    """A week of half-hour slots of a new professional."""
-    service = await slotcast.service(MINUTES)
-    [professional] = await slotcast.professionals(1, service, "09:00", "17:00")
-    first = _first_day()
-    return View(
-        port=slotcast.port,
-        token=slotcast.token,
-        professional_id=professional,
-        service_id=service,
-        from_date=f"{first:%Y-%m-%d}",
-        to_date=f"{first + timedelta(days=DAYS - 1):%Y-%m-%d}",
-    )
+async def _peers(bench: Bench, stack: AsyncExitStack, view: View, frame_bytes: int) -> list[Side]:
+    sides: list[Side] = []
+    for name in GOALS:
+        if name == "ws" and (why := ws.missing()):
+            bench.skip(NAME, name, why)
+            continue
+        server = await bench.peer(name, "--frame-bytes", str(frame_bytes))
+        stack.push_async_callback(server.stop)
+        carrier = "engine.io" if name == "socketio" else "slotcast"
+        theirs = msgspec.structs.replace(view, port=server.port, carrier=carrier)
+        sides.append(Side(name, theirs, await live_generator(stack), {"server": server.pid}))
+    return sides
 
 
-def _command(bench: Bench, client: str, watch: dict[str, int], seconds: float | None = None) -> Drive:
-    starts = [
-        f"{_first_day() + timedelta(days=day):%Y-%m-%d}T{hour:02}:00:00Z"
-        for day in range(DAYS)
-        for hour in range(9, 17)
-    ]
+def _command(bench: Bench, client: str) -> Drive:
     return Drive(
         client_id=client,
-        starts=starts,
+        starts=watching.starts(),
         workers=WORKERS,
-        seconds=seconds or bench.seconds,
+        seconds=min(bench.seconds, 1.0) if bench.quick else bench.seconds,
         warmup=bench.warmup,
-        watch=watch,
+        watch={},
     )
 
 
-async def _drive(generator: Generator, command: Drive) -> Driven:
-    outcome = await generator.ask(command, Driven, command.warmup + command.seconds + GRACE_SECONDS)
-    if outcome.failure or not outcome.frames:
-        raise Refused(f"{NAME}: {outcome.failure or 'nothing was delivered'}")
-    return outcome
-
-
-def _rows(driven: dict[str, list[Driven]], opened: Subscribed) -> list[Row]:
-    ours, floor = driven["slotcast"], driven["writeloop"]
-    rate = ratios([d.rate for d in ours], [d.rate for d in floor])
-    # The floor's CPU over ours, so that here too more is better and 1 means no overhead.
-    cpu = ratios(
-        [d.cpu_per_hundred_thousand("server") for d in floor],
-        [d.cpu_per_hundred_thousand("server") for d in ours],
-    )
-    rows = [
-        goal_row(NAME, "deliveries/s vs writeloop", rate.median, 0.8, long_term=0.9, spread=rate.text()),
-        Row(
-            scenario=NAME,
-            metric="CPU per delivery, writeloop / slotcast",
-            measured=cpu.median,
-            spread=cpu.text(),
-        ),
-        Row(scenario=NAME, metric="snapshot frame", measured=opened.snapshot_bytes, unit="bytes"),
-        Row(scenario=NAME, metric="opening 2,000 sockets", measured=opened.seconds, unit="s"),
-    ]
-    for name, outcomes in driven.items():
-        deliveries = spread([d.rate for d in outcomes])
-        figures = {
-            "deliveries": (deliveries.median, "/s"),
-            "frame": (spread([d.frame_bytes for d in outcomes]).median, "bytes"),
-            "changes per frame": (spread([d.changes / d.frames for d in outcomes]).median, "x"),
-            "change to last subscriber p50": (spread([d.p50 for d in outcomes]).median, "ms"),
-            "change to last subscriber p99": (spread([d.p99 for d in outcomes]).median, "ms"),
-        }
-        for process in (*outcomes[0].cpu, "generator"):
-            used = spread([d.cpu_per_hundred_thousand(process) for d in outcomes]).median
-            figures[f"CPU of {process} per 100,000"] = (used, "s")
-        busy = spread([d.generator_cpu / d.seconds for d in outcomes]).median
-        figures["generator busy"] = (busy * 100, "%")
-        rows += [
-            Row(scenario=NAME, metric=f"{name} {metric}", measured=value, unit=unit)
-            for metric, (value, unit) in figures.items()
-        ]
-    rows.append(disturbance_row(NAME, (outcome for outcomes in driven.values() for outcome in outcomes)))
+async def _matrix(bench: Bench, sides: list[Side], command: Drive) -> list[Row]:
+    """Open loop: every number of viewers at every rate of changes, contender after contender."""
+    rows: list[Row] = []
+    lines: dict[int, dict[str, list[tuple[float, float]]]] = {
+        rate: {side.name: [] for side in sides} for rate in MATRIX_RATES
+    }
+    for count in MATRIX_SOCKETS:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files < count + OTHER_FILES:
+            bench.skip(NAME, f"{count:,} sockets", f"a process may open {files:,} files here")
+            continue
+        for side in sides:
+            await side.subscribe(count)
+            for rate in MATRIX_RATES:
+                paced = msgspec.structs.replace(command, workers=MATRIX_WORKERS, rate=float(rate))
+                driven = await side.drive(paced)
+                rows.append(_cell(side.name, count, rate, driven))
+                lines[rate][side.name].append((float(count), rows[-1].measured))
+            # An audience that has been measured is let go: it would cost the next contender its heartbeats.
+            await side.subscribe(1)
+    for rate, series in lines.items():
+        bench.plot(
+            Curve(
+                scenario=NAME,
+                title=f"fan-out over subscribers, {rate} changes/s",
+                x="subscribers",
+                y="change due to last viewer, p99 ms",
+                series=series,
+                log_x=True,
+                log_y=True,
+            )
+        )
     return rows
 
 
-def _first_day() -> datetime:
-    return datetime.now(UTC) + timedelta(days=2)
+def _cell(name: str, count: int, rate: int, driven: Driven) -> Row:
+    waits = histogram.decode(driven.hdr)
+    return Row(
+        scenario=NAME,
+        metric=f"{name} {count:,} sockets, {rate} changes/s: change due to last viewer p99",
+        measured=histogram.percentile_ms(waits, 0.99),
+        unit="ms",
+        note=f"p50 {histogram.percentile_ms(waits, 0.5):.1f} ms, {driven.rate:,.0f} deliveries/s",
+    )
+
+
+def _rows(sides: list[Side]) -> list[Row]:
+    ours, *peers = sides
+    rows: list[Row] = []
+    for peer in peers:
+        rate = ratios([d.rate for d in ours.driven], [d.rate for d in peer.driven])
+        metric = f"deliveries/s vs {peer.name}"
+        rows.append(goal_row(NAME, metric, rate.median, GOALS[peer.name], spread=rate.text(), values=rate.values))
+        # Their CPU over ours, so that here too more is better and 1 means no overhead.
+        cpu = ratios(
+            [d.cpu_per_hundred_thousand("server") for d in peer.driven],
+            [d.cpu_per_hundred_thousand("server") for d in ours.driven],
+        )
+        rows.append(spread_row(NAME, f"server CPU per delivery, {peer.name} / slotcast", cpu, unit="x"))
+    rows.append(Row(scenario=NAME, metric="snapshot frame", measured=ours.opened[0].snapshot_bytes, unit="bytes"))
+    for side in sides:
+        rows += _detail_rows(side)
+    rows.append(disturbance_row(NAME, (driven for side in sides for driven in side.driven)))
+    return rows
+
+
+def _detail_rows(side: Side) -> list[Row]:
+    outcomes = side.driven
+    figures: dict[str, tuple[list[float], str]] = {
+        f"opening {SOCKETS:,} sockets": ([side.opened[0].seconds], "s"),
+        "deliveries": ([d.rate for d in outcomes], "/s"),
+        "frame": ([d.frame_bytes for d in outcomes], "bytes"),
+        "changes per frame": ([d.changes / d.frames for d in outcomes], "x"),
+        "change to last subscriber p50": ([d.p50 for d in outcomes], "ms"),
+        "change to last subscriber p99": ([d.p99 for d in outcomes], "ms"),
+        **{
+            f"CPU of {process} per 100,000": ([d.cpu_per_hundred_thousand(process) for d in outcomes], "s")
+            for process in (*outcomes[0].cpu, "generator")
+        },
+        "generator busy": ([d.generator_cpu / d.seconds * 100 for d in outcomes], "%"),
+    }
+    return [
+        spread_row(NAME, f"{side.name} {metric}", spread(values), unit=unit)
+        for metric, (values, unit) in figures.items()
+    ]

@@ -8,8 +8,7 @@ READING = Reading(
     name="read-availability",
     route="/api/v1/professionals/{id}/availability",
     query="date={day}",
-    goal=0.7,
-    long_term=0.8,
+    goal=0.8,
 )
 
 

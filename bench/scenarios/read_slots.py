@@ -8,8 +8,7 @@ READING = Reading(
     name="read-slots",
     route="/api/v1/professionals/{id}/slots",
     query="from={day}&to={last}&service_id={service}",
-    goal=0.7,
-    long_term=0.8,
+    goal=0.8,
     first_query="from={day}T00:{moment}Z&to={last}T23:59:59Z&service_id={service}",
 )
 
