@@ -1,7 +1,7 @@
 """What a node answers over HTTP: every route, and the server that finds them."""
 
 import asyncio
-import logging
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Final
 
@@ -11,14 +11,12 @@ from aiohttp import web
 from protocol import limits
 from protocol.errors import Refused
 from server import asyncapi, openapi
-from server.edge import Endpoint, handle_error, problem_response, request_id_of
-from server.live.socket import live_socket
+from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
+from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
 from server.rest import access, availability, bookings, catalogue, journal, operations, people
 from server.router import Handler, Parameters, Router
-
-log = logging.getLogger("slotcast.app")
 
 _KEEP_ALIVE_S: Final = 75.0
 _AREAS: Final = (access, people, catalogue, availability, bookings, journal, operations)
@@ -36,8 +34,8 @@ def make_server(node: Node) -> web.Server:
     for endpoint in found:
         router.add(endpoint.method, endpoint.path, endpoint.handle)
     node.documents = {"openapi": orjson.dumps(openapi.document(found)), "asyncapi": orjson.dumps(asyncapi.document())}
+    router.add("GET", LIVE_PATH, partial(live_socket, node))
     for path, handler in (
-        ("/api/v1/live", partial(live_socket, node)),
         ("/api/v1/live/sse", partial(live_stream, node)),
         ("/static/{name}", operations.static),
         ("/docs", operations.docs),
@@ -46,15 +44,12 @@ def make_server(node: Node) -> web.Server:
     ):
         router.add("GET", path, _plain(node, handler, path))
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         try:
             handler, parameters = router.find(request.method, request.path)
         except Refused as refused:
-            request_id = request_id_of(request)
-            response = problem_response(refused, request_id)
-            node.finished(request, "", request_id, response.status, 0.0)
-            return response
-        return await handler(request, parameters)
+            return _refuse(node, request, refused)
+        return handler(request, parameters)
 
     web.RequestHandler.handle_error = handle_error  # type: ignore[method-assign] - it offers no other hook
     loop = asyncio.get_running_loop()
@@ -72,23 +67,14 @@ def make_server(node: Node) -> web.Server:
     )
 
 
-def _plain(node: Node, handler: Any, route: str) -> Handler:
-    """For what is no endpoint: connections that last, and files. What counts as a request is how they fail."""
+async def _refuse(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:
+    return refuse(node, request, "", refused, request_id_of(request))
 
-    async def begin(request: web.BaseRequest, parameters: Parameters) -> web.StreamResponse:
-        request_id = request_id_of(request)
-        try:
-            return await handler(request, **parameters)
-        except Refused as error:
-            refused = error
-        except ConnectionError:
-            # The peer has gone; aiohttp knows what to do.
-            raise
-        except Exception:
-            log.exception("%s %s failed", request.method, route, extra={"request_id": request_id})
-            refused = Refused("internal_error")
-        response = problem_response(refused, request_id)
-        node.finished(request, route, request_id, response.status, 0.0)
-        return response
+
+def _plain(node: Node, handler: Any, route: str) -> Handler:
+    """For what is no endpoint: streams and files."""
+
+    def begin(request: web.BaseRequest, parameters: Parameters) -> Awaitable[web.StreamResponse]:
+        return attempt(node, request, route, handler(request, **parameters))
 
     return begin

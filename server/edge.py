@@ -31,6 +31,7 @@ log = logging.getLogger("slotcast.edge")
 
 B = TypeVar("B")
 Q = TypeVar("Q")
+T = TypeVar("T")
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}\Z")
@@ -252,6 +253,28 @@ class Endpoint:
 
 
 NO_QUERY: Final = NoQuery()
+
+
+def refuse(node: "Node", request: web.BaseRequest, route: str, refused: Refused, request_id: str) -> Answer:
+    """The problem as an answer, counted and logged like any other."""
+    response = problem_response(refused, request_id)
+    node.finished(request, route, request_id, response.status, 0.0)
+    return response
+
+
+async def attempt(node: "Node", request: web.BaseRequest, route: str, work: Awaitable[T]) -> T | Answer:
+    """What `work` gives, or how it failed. For connections that last: only their failing counts as a request."""
+    try:
+        return await work
+    except Refused as refused:
+        return refuse(node, request, route, refused, request_id_of(request))
+    except ConnectionError:
+        # The peer has gone; aiohttp knows what to do.
+        raise
+    except Exception:
+        request_id = request_id_of(request)
+        log.exception("%s %s failed", request.method, route, extra={"request_id": request_id})
+        return refuse(node, request, route, Refused("internal_error"), request_id)
 
 
 def request_id_of(request: web.BaseRequest) -> str:

@@ -30,9 +30,11 @@ log = logging.getLogger("slotcast.calendars")
 class PostgresCalendars:
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Calendars that offer the same services share one mapping, and equal lengths one integer.
+        # Calendars that offer the same services share one mapping. Equal lengths, starts (grids repeat) and businesses
+        # are one object: a hundred thousand calendars have millions of them.
         self._offers: dict[tuple[Service, ...], Mapping[str, Service]] = {}
-        self._lengths: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._businesses: dict[str, str] = {}
 
     async def load(self, calendar_ids: Sequence[str]) -> dict[str, Loaded]:
         rows = await self._database.fetch("load_calendars", list(calendar_ids))
@@ -89,7 +91,10 @@ class PostgresCalendars:
         if row["blocks"]:
             calendar.blocks = [Block(*b) for b in _decode_blocks(row["blocks"])]
         keys = [key_hash(*k.split("\n", 1)) for k in row["recent_keys"] or ()]
-        return Loaded(calendar, row["business_id"], row["shard"], keys)
+        if len(self._businesses) >= _SHARED_MAX:
+            self._businesses.clear()
+        business_id = self._businesses.setdefault(row["business_id"], row["business_id"])
+        return Loaded(calendar, business_id, row["shard"], keys)
 
     def _restore(self, calendar: Calendar, row: _Row) -> None:
         (id_, status, service_id, start, end, blocked_from, blocked_to, places, version, session, capacity,
@@ -99,7 +104,7 @@ class PostgresCalendars:
         restore(
             calendar,
             Reservation(
-                start,
+                shared(start),
                 shared(end - start),
                 shared(start - blocked_from),
                 shared(blocked_to - end),
@@ -116,8 +121,10 @@ class PostgresCalendars:
             status,
         )
 
-    def _shared(self, length: int) -> int:
-        return self._lengths.setdefault(length, length)
+    def _shared(self, number: int) -> int:
+        if len(self._numbers) >= _SHARED_MAX:
+            self._numbers.clear()
+        return self._numbers.setdefault(number, number)
 
 
 def terms_of(row: Any) -> Service:

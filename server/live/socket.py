@@ -18,12 +18,15 @@ from protocol.frames import Frame, text_frame
 from protocol.ids import new_id
 from protocol.live import Close, ServerMessage, Subscribe, encode_server
 from protocol.session import Action, Do, Login, Say, Session, Unwatch, Watch
+from server.edge import attempt
 from server.live.commands import perform
 from server.live.viewing import Visitor, open_views
+from server.router import Parameters
 
 if TYPE_CHECKING:
     from server.node import Node
 
+LIVE_PATH: Final = "/api/v1/live"
 _PING: Final = b"\x89\x00"
 _LAST_ANSWERS_S: Final = 2.0
 """How long a socket that is sent away stays for the answers to its commands."""
@@ -33,8 +36,8 @@ class LiveSocket:
     """A `Sink` of views. Public attributes are the hub's."""
 
     __slots__ = (
-        "_in_flight", "_missed", "_node", "_outbox", "_transport", "_views", "_ws", "behind_since", "ending",
-        "last_heard", "session", "visitor",
+        "_in_flight", "_missed", "_node", "_outbox", "_transport", "_views", "behind_since", "ending",
+        "last_heard", "session", "visitor", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +49,7 @@ class LiveSocket:
         session: Session,
     ) -> None:
         self._node = node
-        self._ws = ws
+        self.ws = ws
         self._transport = transport
         self.visitor = visitor
         self.session = session
@@ -144,30 +147,45 @@ class LiveSocket:
         if self._in_flight and code == Close.GOING_AWAY:
             await asyncio.wait(self._in_flight, timeout=_LAST_ANSWERS_S)
         self._flush()
-        await self._ws.close(code=code, message=reason.encode())
+        await self.ws.close(code=code, message=reason.encode())
 
     # Reading
 
     async def run(self) -> None:
-        """Reads until the connection ends."""
-        ws, session = self._ws, self.session
-        while True:
-            message = await ws.receive()
-            self.last_heard = time.monotonic()
-            if message.type is WSMsgType.TEXT:
-                if not self.ending:
-                    await self._act(session.receive(message.data))
-            elif message.type is WSMsgType.PING:
-                # A control frame's payload is at most 125 bytes, so one byte tells its length.
-                self._post(bytes((0x8A, len(message.data))) + message.data)
-            elif message.type is WSMsgType.BINARY:
-                self.end(Close.BINARY, "text frames only")
-            elif message.type is not WSMsgType.PONG:
-                return
-            # The next one may be minutes away.
-            del message
+        """Welcomes, and reads until the connection ends."""
+        node, ws, session = self._node, self.ws, self.session
+        node.live.add(self)
+        try:
+            self.say(
+                live.Welcome(
+                    session=self.visitor.name,
+                    heartbeat_s=limits.heartbeat_s,
+                    login_required_within_s=0 if session.may_act else limits.login_timeout_s,
+                )
+            )
+            while True:
+                message = await ws.receive()
+                self.last_heard = time.monotonic()
+                if message.type is WSMsgType.TEXT:
+                    if not self.ending:
+                        await self._act(session.receive(message.data))
+                elif message.type is WSMsgType.PING:
+                    # A control frame's payload is at most 125 bytes, so one byte tells its length.
+                    self._post(bytes((0x8A, len(message.data))) + message.data)
+                elif message.type is WSMsgType.BINARY:
+                    self.end(Close.BINARY, "text frames only")
+                elif message.type is not WSMsgType.PONG:
+                    return
+                # The next one may be minutes away.
+                del message
+        except Exception:
+            node.log.exception("a live connection failed", session=self.visitor.name)
+            await ws.close(code=Close.INTERNAL)
+        finally:
+            node.live.remove(self)
+            self._close_views()
 
-    def close_views(self) -> None:
+    def _close_views(self) -> None:
         for _, views in self._views:
             for view in views:
                 self._node.runtime.watch.leave(view, self)
@@ -266,8 +284,17 @@ class LiveSocket:
         self.say(live.Reply(id=action.id, ok=True))
 
 
-async def live_socket(node: "Node", request: web.BaseRequest) -> web.StreamResponse:
+async def live_socket(node: "Node", request: web.BaseRequest, _: Parameters) -> web.StreamResponse:
     """`GET /api/v1/live`. Without an `Origin` or a ticket, a login must come as first message."""
+    opened = await attempt(node, request, LIVE_PATH, _open(node, request))
+    if not isinstance(opened, LiveSocket):
+        return opened
+    await opened.run()
+    return opened.ws
+
+
+async def _open(node: "Node", request: web.BaseRequest) -> "LiveSocket | web.WebSocketResponse":
+    """The socket, or only the response when the peer has gone already. Raises `Refused`."""
     node.live.admit()
     ws = web.WebSocketResponse(
         protocols=(live.SUBPROTOCOL,),
@@ -280,27 +307,12 @@ async def live_socket(node: "Node", request: web.BaseRequest) -> web.StreamRespo
         raise Refused("malformed_request", "this is a WebSocket; say Upgrade: websocket")
     visitor = node.live.visitor(request)
     await ws.prepare(request)
+    # They are sent, and there may be a hundred thousand of them.
+    ws.headers.clear()
     transport = request.transport
     if transport is None:
         return ws
     session = Session(visitor.name, time.time(), public=visitor.origin is not None)
     if visitor.principal is not None:
         session.logged_in(visitor.principal.expires_at)
-    socket = LiveSocket(node, ws, transport, visitor, session)
-    node.live.add(socket)
-    try:
-        socket.say(
-            live.Welcome(
-                session=visitor.name,
-                heartbeat_s=limits.heartbeat_s,
-                login_required_within_s=0 if session.may_act else limits.login_timeout_s,
-            )
-        )
-        await socket.run()
-    except Exception:
-        node.log.exception("a live connection failed", session=visitor.name)
-        await ws.close(code=Close.INTERNAL)
-    finally:
-        node.live.remove(socket)
-        socket.close_views()
-    return ws
+    return LiveSocket(node, ws, transport, visitor, session)

@@ -1,0 +1,71 @@
+"""The line of time in pieces, against a plain list."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from actors.calendar import state
+from actors.calendar.state import Calendar, Reservation, claims_between, claims_of, new_calendar
+from protocol.times import MINUTE
+
+Claims = list[Reservation]
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "PIECE_MAX", 4)
+
+
+def claim(minute: int, before: int = 0, after: int = 0) -> Reservation:
+    """Ten minutes, with buffers in minutes."""
+    return Reservation(
+        minute * MINUTE, 10 * MINUTE, before * MINUTE, after * MINUTE, f"at {minute}", "confirmed", "service"
+    )
+
+
+def touching(claims: Claims, low: int, high: int) -> Claims:
+    return [c for c in sorted(claims, key=lambda c: c.start) if c.blocked_to > low and c.blocked_from < high]
+
+
+def fill(calendar: Calendar, rng: random.Random, count: int) -> Claims:
+    claims = [claim(20 * i + rng.randrange(3), rng.randrange(4), rng.randrange(4)) for i in range(count)]
+    rng.shuffle(claims)
+    for c in claims:
+        state.put_on_line(calendar, c)
+    return claims
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_put_on_is_found_and_what_was_taken_off_is_not(seed: int) -> None:
+    rng, calendar = random.Random(seed), new_calendar("c", "UTC")
+    claims = fill(calendar, rng, 120)
+    while claims:
+        assert list(claims_of(calendar)) == sorted(claims, key=lambda c: c.start)
+        assert all(0 < len(piece) <= 4 for piece in calendar.line)
+        for _ in range(20):
+            low = rng.randrange(-50, 2500) * MINUTE + rng.choice((-1, 0, 1))
+            high = low + rng.choice((1, MINUTE, 30 * MINUTE, 600 * MINUTE))
+            assert claims_between(calendar, low, high) == touching(claims, low, high)
+        for c in rng.sample(claims, min(7, len(claims))):
+            claims.remove(c)
+            state.take_off_line(calendar, c)
+    assert calendar.line == []
+    assert claims_between(calendar, 0, 1) == []
+
+
+def moved(change: Callable[[Calendar], object], calendar: Calendar) -> int:
+    """How many claims lie in the pieces that a change touched."""
+    before = {id(piece): len(piece) for piece in calendar.line}
+    change(calendar)
+    return sum(len(piece) for piece in calendar.line if before.get(id(piece)) != len(piece))
+
+
+def test_a_claim_among_a_hundred_thousand_moves_one_piece() -> None:
+    calendar = new_calendar("c", "UTC")
+    fill(calendar, random.Random(1), 100_000)
+    extra = claim(20 * 50_000 + 13)
+    extra.duration = MINUTE
+    assert moved(lambda c: state.put_on_line(c, extra), calendar) <= state.PIECE_MAX + 1
+    assert moved(lambda c: state.take_off_line(c, extra), calendar) <= state.PIECE_MAX + 1
