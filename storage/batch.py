@@ -1,4 +1,4 @@
-"""From decided entries to the arguments of one `append_batch`.
+"""From decided entries to the arguments of one `append_batch` statement.
 
 Rows follow from events. The statement itself makes a booking's row from the event that created it; what else the row
 needs (text, people's data, what later events of the same batch changed) goes beside the event as `beyond`. So a booking
@@ -53,7 +53,7 @@ class Batch:
     """The arguments of the statement, and where each shard will stand once it is committed."""
 
     def __init__(self, entries: Sequence[Entry], fences: dict[int, Fence]) -> None:
-        self.seq_before: dict[int, int] = {}
+        self.entries = entries
         self.seq_after: dict[int, int] = {}
         self.events = 0
         self._fences = fences
@@ -69,14 +69,15 @@ class Batch:
         self._keys: list[Row] = []
         for entry in entries:
             self._add(entry)
-        self.arguments = self._arguments()
-        """Positional, in the order of the statement."""
 
-    def _arguments(self) -> list[Any]:
+    def arguments(self) -> list[Any]:
+        """Positional, in the order of the statement."""
+        shards = list(self.seq_after)
+        fences = [self._fences[s] for s in shards]
         return [
-            list(self.seq_after),
-            [self._fences[s].epoch for s in self.seq_after],
-            list(self.seq_before.values()),
+            shards,
+            [f.epoch for f in fences],
+            [f.seq for f in fences],
             list(self.seq_after.values()),
             _encode(self._added).decode(),
             self._ended,
@@ -94,7 +95,7 @@ class Batch:
         caller, at = work.caller, entry.outcome.at
         seq = self.seq_after.get(shard)
         if seq is None:
-            seq = self.seq_before[shard] = self._fences[shard].seq
+            seq = self._fences[shard].seq
         version = entry.first_version
         for event in entry.events:
             seq += 1

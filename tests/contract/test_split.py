@@ -10,8 +10,8 @@ from actors.calendar.commands import Sweep
 from actors.ports import Caller, Entry, Outcome, Work
 from protocol.ids import new_id
 from storage.batch import Fence
+from storage.journal import Writer
 from storage.meter import NullMeter
-from storage.writer import Writer
 
 
 class Listener:
@@ -32,14 +32,14 @@ async def test_who_was_split_off_is_told_as_well(monkeypatch: Any) -> None:
     answers = iter([asyncpg.UniqueViolationError("refused"), ConnectionResetError("cut")])
     away = asyncio.Event()
 
-    async def write(arguments: Sequence[Any]) -> None:
+    async def write(entries: Sequence[Entry]) -> Any:
         raise next(answers)
 
-    async def come_back(batches: Sequence[Any]) -> dict[Any, bool]:
+    async def come_back(entries: Sequence[Entry], before: Any) -> bool:
         await away.wait()
-        return {}
+        return True
 
-    monkeypatch.setattr(writer._lanes[0], "write", write)
+    monkeypatch.setattr(writer, "_write", write)
     monkeypatch.setattr(writer, "_come_back", come_back)
     loop = asyncio.get_running_loop()
     entries = [
@@ -49,7 +49,7 @@ async def test_who_was_split_off_is_told_as_well(monkeypatch: Any) -> None:
         )
         for name in ("A", "B", "C")
     ]  # fmt: skip
-    writer._mending = entries
+    writer._in_flight = entries
     committing = asyncio.create_task(writer._commit(entries))
     try:
         async with asyncio.timeout(5):

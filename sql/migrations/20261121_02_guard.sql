@@ -1,5 +1,5 @@
 -- The guard against overlapping bookings, on an index that one busy calendar does not slow down.
--- depends: 20261121_02_append_batch
+-- depends: 20261121_01_core
 
 -- migrate: apply
 
