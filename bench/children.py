@@ -152,9 +152,6 @@ class Generator:
         try:
             line = await self._line(seconds)
         except TimeoutError as error:
-            # A generator that enables faulthandler tells on stderr where it hangs.
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGABRT)
             raise Refused(f"the load generator gave no answer within {seconds:.0f} s") from error
         if not line:
             raise Refused("the load generator died; its error is above")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import faulthandler
 import gc
 import math
 import random
@@ -11,16 +10,13 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import accumulate, cycle
 from typing import cast
 
 import msgspec
 import uvloop
 
-from bench import histogram
-from bench.load import Bookings, Job, Outcome
+from bench import histogram, plans
+from bench.load import Job, Outcome
 from bench.stats import percentile
 from bench.usage import Meter
 
@@ -35,7 +31,7 @@ class Tally:
     """Shared by all connections of a job."""
 
     def __init__(self, job: Job) -> None:
-        self.requests = _requests(job)
+        self.requests = plans.requests_of(job)
         self.expect = job.expect
         self.expected = str(job.expect).encode()
         self.accepted = {str(status).encode(): status for status in job.accept}
@@ -235,46 +231,6 @@ class Connection(asyncio.Protocol):
         self.tally.lost(self, exc)
 
 
-def _requests(job: Job) -> Iterator[bytes]:
-    if job.bookings is not None:
-        return _booking_requests(job.bookings)
-    requests = [text.encode() for text in job.cycle]
-    return iter(requests) if job.once else cycle(requests)
-
-
-def _booking_requests(plan: Bookings) -> Iterator[bytes]:
-    # Real bookings do not come in order; ordered starts would flatter any sorted index.
-    order = list(range(plan.count))
-    random.Random(1).shuffle(order)
-    heads = [head.encode() for head in plan.heads]
-    tail = plan.tail.encode()
-
-    def middles() -> Iterator[bytes]:
-        for index in order:
-            moment = datetime.fromtimestamp(plan.first + index * plan.step, UTC)
-            yield moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode() + tail
-
-    if plan.zipf > 0:
-        yield from _popular_first(heads, list(middles()), plan.zipf)
-        return
-    for middle in middles():
-        for _ in range(plan.attempts):
-            for head in heads:
-                yield head + middle
-
-
-def _popular_first(heads: list[bytes], middles: list[bytes], exponent: float) -> Iterator[bytes]:
-    """Each request for a calendar drawn by its rank, at its next start; ends with the first that is full."""
-    weights = list(accumulate(rank**-exponent for rank in range(1, len(heads) + 1)))
-    draw, taken = random.Random(2), [0] * len(heads)
-    while True:
-        for calendar in draw.choices(range(len(heads)), cum_weights=weights, k=1024):
-            if taken[calendar] == len(middles):
-                return
-            yield heads[calendar] + middles[taken[calendar]]
-            taken[calendar] += 1
-
-
 async def measure(job: Job) -> Outcome:
     """Warm up, measure the window, let what is in flight finish."""
     return await (_measure_open(job) if job.rate > 0 else _measure_closed(job))
@@ -396,7 +352,6 @@ _Identified = msgspec.json.Decoder(_Id)
 
 
 def main() -> None:
-    faulthandler.enable()
     gc.disable()  # this process only, and only for seconds: a pause here would be booked to the server
     # It ends with its stdin and not with its work: asyncio may drop what a child that has exited wrote last.
     for line in sys.stdin.buffer:

@@ -6,212 +6,26 @@ writes down in a file; latencies go into histograms. So an hour costs it no more
 
 import asyncio
 import gc
-import random
 import ssl
 import sys
 import time
 from collections import Counter, deque
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate
-from pathlib import Path
-from typing import IO, Literal, cast
+from typing import cast
 
 import msgspec
 import uvloop
 from hdrh.histogram import HdrHistogram
 
 from bench import histogram
-from bench.load import request_text
+from bench.mixed_job import COMPETING, EXPECTED, LOST, MixedJob, MixedOutcome
+from bench.site import HOLD_TTL_S, Memory, Operation, Requests
 from bench.usage import Meter
 
-Kind = Literal["slots", "availability", "hold", "book", "book held", "release", "cancel"]
-
-# Of a hundred operations. Releases and the cancellations that keep the cap come on top of them.
-MIX: dict[Kind, int] = {"slots": 60, "availability": 30, "hold": 6, "book": 3, "cancel": 1}
-EXPECTED: dict[Kind, str] = {
-    "slots": "200",
-    "availability": "200",
-    "hold": "201",
-    "book": "201",
-    "book held": "201",
-    "release": "204",
-    "cancel": "200",
-}
-COMPETING: tuple[Kind, ...] = ("hold", "book")
-LOST = "409 slot_unavailable"
-# One write in so many aims at a time that is booked already: people want the same popular hour.
-COMPETITION_EVERY = 20
-ZIPF_EXPONENT = 1.0
-WEEK_DAYS = 7
-HOLD_TTL_S = 120
-SHORT_HOLD_TTL_S = (3, 15)
 RELEASE_AFTER_S = (0.2, 2.0)
-HOLD_MARGIN_S = 30.0
 WAITING_HOLDS_MAX = 500
 BEHIND_MAX = 50_000
 DRAIN_SECONDS = 20.0
 CALM_SECONDS = 0.1
-
-
-class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the generator goes and what there is to book; calendars in order of popularity."""
-
-    host: str = "127.0.0.1"
-    port: int
-    tls: bool = False
-    token: str
-    calendars: list[str]
-    service: str
-    client: str = ""
-    first: int
-    """Unix seconds of the first day's midnight, UTC."""
-    days: int
-    opens: int
-    """Seconds after midnight of the first start; `closes` is when the last one ends."""
-    closes: int
-    step: int
-    cap: int
-    """Bookings that stand at most: beyond it each new one is preceded by the cancelling of the oldest."""
-    story: str = ""
-    """File that is told of each acknowledged booking (`b ID`) and cancelling (`c ID`)."""
-    reads_only: bool = False
-
-
-class MixedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the day; the generator's first job brings the site. Times are seconds."""
-
-    site: Site | None = None
-    seconds: float
-    warmup: float = 0.0
-    connections: int = 64
-    rate: float = 0.0
-    """Operations due per second, Poisson; 0 is a closed loop."""
-    fill_to: int = 0
-    """Instead of the mix, book until so many bookings stand."""
-    watch: dict[str, int] = {}
-
-
-class MixedOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured after the warm-up; everything else counts from the start."""
-
-    seconds: float
-    answers: dict[str, dict[str, int]]
-    """By kind of operation, then by status (with the code of a lost competition)."""
-    hdr: dict[str, str]
-    """By kind: latencies from the moment an operation was due."""
-    errors: dict[str, int]
-    sample_error: str
-    standing: int
-    """Bookings that stand at the end."""
-    most_behind: int
-    """Most operations that were due and waited for a connection."""
-    reconnects: int
-    cpu: dict[str, float]
-    generator_cpu: float
-    others_cpu: float
-    metered: float
-    """Seconds the CPU was read over: to the last answer."""
-
-    @property
-    def operations(self) -> int:
-        return sum(sum(counts.values()) for counts in self.answers.values())
-
-    @property
-    def rate(self) -> float:
-        """Operations per second."""
-        return self.operations / self.seconds
-
-
-Place = tuple[int, int]
-"""A calendar and one of its starts, as indexes."""
-
-
-class Operation:
-    """One request to be: when it was due, and what its answer means to the memory of the site."""
-
-    __slots__ = ("due", "id", "kind", "marked", "place", "then")
-
-    def __init__(self, kind: Kind, due: float, place: Place = (0, 0), id_: str = "") -> None:
-        self.kind: Kind = kind
-        self.due = due
-        self.place = place
-        self.id = id_
-        self.marked = False
-        self.then = ""
-
-
-class Memory:
-    """What the generator knows of the site: the bookings it has made that stand, and the holds it may use."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.random = random.Random(1)
-        self.per_day = (site.closes - site.opens) // site.step
-        self._popularity = list(accumulate(1 / rank**ZIPF_EXPONENT for rank in range(1, len(site.calendars) + 1)))
-        self._calendars = range(len(site.calendars))
-        self._kinds: list[Kind] = [kind for kind in MIX if not site.reads_only or kind in ("slots", "availability")]
-        self._weights = list(accumulate(MIX[kind] for kind in self._kinds))
-        self.standing: deque[tuple[str, Place]] = deque()
-        self.taken: set[Place] = set()
-        self.holds: deque[tuple[str, Place, float]] = deque()
-        # Open as long as this process lives.
-        self._story: IO[str] | None = Path(site.story).open("a") if site.story else None  # noqa: SIM115
-
-    def kind(self) -> Kind:
-        return self.random.choices(self._kinds, cum_weights=self._weights)[0]
-
-    def calendar(self) -> int:
-        return self.random.choices(self._calendars, cum_weights=self._popularity)[0]
-
-    def day(self, most: int) -> str:
-        """A date at most so many days after the first."""
-        first = datetime.fromtimestamp(self.site.first, UTC)
-        return f"{first + timedelta(days=self.random.randrange(max(1, most))):%Y-%m-%d}"
-
-    def start(self, place: Place) -> str:
-        day, turn = divmod(place[1], self.per_day)
-        seconds = self.site.first + day * 86_400 + self.site.opens + turn * self.site.step
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def aim(self, operation: Operation) -> None:
-        """A start that looks open, as a visitor sees it, or now and then one that somebody has."""
-        if self.standing and self.random.randrange(COMPETITION_EVERY) == 0:
-            operation.place = self.standing[-1 - self.random.randrange(min(50, len(self.standing)))][1]
-            return
-        for _ in range(20):
-            operation.place = (self.calendar(), self.random.randrange(self.site.days * self.per_day))
-            if operation.place not in self.taken:
-                break
-        else:
-            return
-        self.taken.add(operation.place)
-        operation.marked = True
-
-    def usable_hold(self, now: float) -> tuple[str, Place] | None:
-        """The oldest hold that lasts long enough to be booked in peace; those that do not are forgotten."""
-        while self.holds:
-            id_, place, ends = self.holds.popleft()
-            if ends - now > HOLD_MARGIN_S:
-                return id_, place
-            self.taken.discard(place)
-        return None
-
-    def booked(self, id_: str, place: Place) -> None:
-        self.taken.add(place)
-        self.standing.append((id_, place))
-        self._tell("b", id_)
-
-    def cancelled(self, id_: str, place: Place) -> None:
-        self.taken.discard(place)
-        self._tell("c", id_)
-
-    def _tell(self, what: str, id_: str) -> None:
-        if self._story is not None:
-            self._story.write(f"{what} {id_}\n")
-
-    def flush(self) -> None:
-        if self._story is not None:
-            self._story.flush()
 
 
 class Day:
@@ -235,10 +49,7 @@ class Day:
         self.latencies: dict[str, HdrHistogram] = {}
         self.errors: Counter[str] = Counter()
         self.sample_error = ""
-        site = memory.site
-        self._get = request_text("GET", "@", site.port, site.token, host=site.host)
-        self._post = request_text("POST", "@", site.port, site.token, "@", host=site.host)
-        self._delete = self._get.replace("GET", "DELETE", 1)
+        self._requests = Requests(memory)
 
     def failed(self, what: str, answer: bytes) -> None:
         self.errors[what] += 1
@@ -277,64 +88,12 @@ class Day:
         connection.send(operation, self.request(operation))
 
     def request(self, operation: Operation) -> bytes:
-        """Its bytes; only now is it settled which booking or start it is about."""
+        """Its bytes; beyond the cap a booking lets the oldest be cancelled."""
         memory = self.memory
-        match operation.kind:
-            case "slots":
-                return self._read(memory, "slots")
-            case "availability":
-                return self._read(memory, "availability")
-            case "hold":
-                memory.aim(operation)
-                operation.then = memory.random.choice(("book", "release", "expire"))
-                ttl = HOLD_TTL_S if operation.then != "expire" else memory.random.randint(*SHORT_HOLD_TTL_S)
-                return self._write("/api/v1/holds", self._wish(operation) | {"ttl_seconds": ttl})
-            case "book":
-                return self._book(operation)
-            case "cancel" if memory.standing:
-                operation.id, operation.place = memory.standing.popleft()
-                return self._write(f"/api/v1/bookings/{operation.id}/cancel", {})
-            case "release":
-                return self._delete.replace("@", f"/api/v1/holds/{operation.id}").encode()
-            case _:  # nothing to cancel yet
-                operation.kind = "slots"
-                return self._read(memory, "slots")
-
-    def _read(self, memory: Memory, what: str) -> bytes:
-        calendar, site = memory.site.calendars[memory.calendar()], memory.site
-        if what == "availability":
-            query = f"date={memory.day(site.days)}"
-        else:
-            first = memory.day(site.days - WEEK_DAYS)
-            last = datetime.fromisoformat(first) + timedelta(days=WEEK_DAYS - 1)
-            query = f"from={first}&to={last:%Y-%m-%d}&service_id={site.service}"
-        return self._get.replace("@", f"/api/v1/professionals/{calendar}/{what}?{query}").encode()
-
-    def _book(self, operation: Operation) -> bytes:
-        memory = self.memory
-        if len(memory.standing) >= memory.site.cap and not self.job.fill_to:
+        if operation.kind == "book" and len(memory.standing) >= memory.site.cap and not self.job.fill_to:
             # Due together with the booking it makes room for.
             self.arrive(Operation("cancel", operation.due))
-        hold = memory.usable_hold(time.perf_counter())
-        if hold is None:
-            memory.aim(operation)
-            return self._write("/api/v1/bookings", self._wish(operation) | {"client_id": memory.site.client})
-        operation.kind, (id_, operation.place) = "book held", hold
-        body = self._wish(operation) | {"client_id": memory.site.client, "hold_id": id_}
-        return self._write("/api/v1/bookings", body)
-
-    def _wish(self, operation: Operation) -> dict[str, object]:
-        site = self.memory.site
-        return {
-            "professional_id": site.calendars[operation.place[0]],
-            "service_id": site.service,
-            "start": self.memory.start(operation.place),
-        }
-
-    def _write(self, path: str, body: dict[str, object]) -> bytes:
-        text = msgspec.json.encode(body).decode()
-        head, _ = self._post.replace("@", path, 1).split("\r\n\r\n")
-        return f"{head.replace('Content-Length: 1', f'Content-Length: {len(text)}')}\r\n\r\n{text}".encode()
+        return self._requests.of(operation)
 
     def answered(self, connection: "Connection", operation: Operation, status: str, body: bytes) -> None:
         self.in_flight -= 1

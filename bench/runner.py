@@ -28,7 +28,7 @@ GRACE_SECONDS = 60.0
 LEVELS = (0.5, 0.7, 0.9)
 QUICK_LEVELS = (0.7,)
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-CONCURRENCY = (1, 8, 32, 128)
+CONCURRENCY = (1, 8, 32, 128, 512)
 CONCURRENCY_SECONDS = 2.0
 
 
@@ -39,7 +39,7 @@ class Bench:
     repetitions: int
     seconds: float
     quick: bool
-    connections: int = 128
+    connections: int = 256
     warmup: float = 1.0
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="slotcast-bench-")))
     """For logs and data of the run's processes."""

@@ -22,7 +22,7 @@ import msgspec
 from bench import integrity
 from bench.children import Generator
 from bench.load import Bookings, Job, Outcome, request_text
-from bench.mixed_load import MixedJob, Site
+from bench.mixed_job import MixedJob, Site
 from bench.report import Refused, Row, refused_row
 from bench.runner import Bench, accept, level_rows, run_job
 from bench.scenarios import mixed

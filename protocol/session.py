@@ -77,6 +77,8 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 class Session:
     """`public` allows what needs no login; otherwise a login is due within `login_timeout_s`."""
 
+    __slots__ = ("_logged_in", "_login_due", "_strikes", "_subscriptions", "name", "public", "token_ends_at")
+
     def __init__(self, name: str, now_s: float, *, public: bool) -> None:
         self.name = name
         self.public = public

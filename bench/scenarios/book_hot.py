@@ -13,7 +13,7 @@ from bench.stats import ratios
 NAME = "book-hot"
 # Two years of five-minute slots, less the days at either end that notice and horizon may cut.
 DAYS = 720
-QUICK_DAYS = 150
+QUICK_DAYS = 360
 # Measured best on one calendar. More connections only queue on a contended row inside Postgres; without a lock
 # they share a disk sync; and SQLAlchemy's processor is spent long before either.
 ROW_LOCK_POOL = 2

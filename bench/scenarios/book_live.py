@@ -1,4 +1,4 @@
-"""Durable bookings over a few pipelined WebSockets, against the REST of the same node over 128 connections.
+"""Durable bookings over a few pipelined WebSockets, against the REST of the same node.
 
 Both keep as many bookings in flight, on a fresh calendar for each turn. What differs is the edge: a frame in and
 a frame out instead of a request and a response with their headers.

@@ -1,4 +1,4 @@
-"""A crowd for every slot: 128 bookers ask for the same few, one gets each, and the others must be told at once."""
+"""A crowd for every slot: a few hundred bookers ask for the same few, one gets each, and the others must be told at once."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from bench.stats import ratios, spread
 
 NAME = "contend"
 CALENDARS = 8
-# Bookers for each slot: 128 connections fight for eight slots, and soon for the next eight.
+# Bookers for each slot: all connections fight for eight slots, and soon for the next eight.
 ATTEMPTS = 20
 # Room for 640,000 requests in each repetition.
 COUNT = 4000

@@ -14,7 +14,7 @@ from statistics import mean
 
 from bench import histogram, integrity
 from bench.children import Generator
-from bench.mixed_load import COMPETING, EXPECTED, LOST, MixedJob, MixedOutcome, Site
+from bench.mixed_job import COMPETING, EXPECTED, LOST, MixedJob, MixedOutcome, Site
 from bench.report import DISTURBANCE, Curve, Refused, Row, goal_row
 from bench.runner import GRACE_SECONDS, Bench
 from bench.scenarios.booking import midnight_in

@@ -83,7 +83,8 @@ async def run_reading(bench: Bench, reading: Reading) -> list[Row]:
         if reading.first_query:
             ratio = ratios(everyone[-1].rates(), floor.rates())
             rows.append(spread_row(reading.name, "rate vs bare, nothing asked twice", ratio, unit="x"))
-        rows += await open_loop(bench, reading.name, ours, median(ours.rates()))
+        if not bench.quick:
+            rows += await open_loop(bench, reading.name, ours, median(ours.rates()))
         return [
             ratio_row(reading.name, ours, floor, reading.goal),
             cpu_row(reading.name, ours, floor),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bench import children, histogram, http_load
+from bench import children, histogram, http_load, plans
 from bench.children import Listener
 from bench.http_load import Arrivals, Connection, Tally, measure
 from bench.load import Bookings, Job, Outcome, request_text
@@ -164,7 +164,7 @@ async def test_a_plan_that_runs_out_refuses_the_run(listen: Any) -> None:
         return iter([request_text("GET", "/", port, "t").encode()] * 5)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http_load, "_requests", head_only)
+        patch.setattr(plans, "requests_of", head_only)
         for rate in (0.0, 1000.0):
             seen = await measure(job(port, bookings=plan, rate=rate))
             with pytest.raises(Refused, match="ran out of distinct slots"):
@@ -299,17 +299,17 @@ async def test_turns_alternate_and_an_open_loop_keeps_its_outcomes_apart(
     assert len(a.outcomes) == len(b.outcomes) == 3
     rows = await open_loop(frame, "book-hot", a, 300.0)
     await by_concurrency(frame, "book-hot", [a])
-    assert turns[6:] == [1, 1, 1, 1, 8, 32, 128]
+    assert turns[6:] == [1, 1, 1, 1, 8, 32, 128, 512]
     # Every run books other slots: no index comes twice.
-    assert [index for name, index in indices if name == "a"] == list(range(10))
+    assert [index for name, index in indices if name == "a"] == list(range(11))
     assert len(a.outcomes) == 3
-    assert len(a.extra) == 7
+    assert len(a.extra) == 8
     assert len(a.acknowledged()) > sum(len(o.ids) for o in a.outcomes)
     metrics = {row.metric for row in rows}
     assert {"a at 50 % p50", "a at 70 % p99.9", "a at 90 % max", "a at 90 % goodput"} <= metrics
     spectrum, throughput = frame.curves
     assert list(spectrum.series) == ["50 %, 150/s", "70 %, 210/s", "90 %, 270/s"]
-    assert [x for x, _ in throughput.series["a"]] == [1, 8, 32, 128]
+    assert [x for x, _ in throughput.series["a"]] == [1, 8, 32, 128, 512]
     assert any(row.metric == "a rate" and len(row.values) == 3 for row in detail_rows("book-hot", [a, b]))
 
 

@@ -17,12 +17,14 @@ import pytest
 from bench import integrity
 from bench.children import Generator
 from bench.integrity import Story
-from bench.mixed_load import LOST, Connection, Day, Memory, MixedJob, Operation, Site
+from bench.mixed_job import LOST, MixedJob, Site
+from bench.mixed_load import Connection, Day
 from bench.report import Refused
 from bench.runner import Bench
 from bench.scenarios import mixed
 from bench.scenarios.booking import midnight_in
 from bench.scenarios.idle import filled_calendars
+from bench.site import Memory, Operation
 from bench.slotcast import Slotcast
 from tests.conftest import business_of
 from tests.support.server import RunningServer, token_for
