@@ -29,7 +29,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the rows")
     parser.add_argument("--report", type=Path, metavar="DIR", help="where to write report.md and its plots")
     parser.add_argument("--repetitions", type=_whole, help="turns of each contender (3; quick 2)")
-    parser.add_argument("--seconds", type=_seconds, help="measured seconds of each turn (4; quick 0.6)")
+    parser.add_argument("--seconds", type=_seconds, help="measured seconds of each turn (4; quick 0.5)")
     parser.add_argument("--connections", type=_connections, default=256, help="connections of a generator (256)")
     parser.add_argument("--keep-logs", action="store_true", help="leave the servers' logs behind")
     remote = parser.add_argument_group("a server that runs elsewhere", "measured alone: ratios need peers beside it")
@@ -84,7 +84,7 @@ def bench_of(options: argparse.Namespace) -> Bench:
     """A run as the options want it; quick ones measure less, unless told otherwise."""
     return Bench(
         repetitions=options.repetitions or (2 if options.quick else 3),
-        seconds=options.seconds or (0.6 if options.quick else 4.0),
+        seconds=options.seconds or (0.5 if options.quick else 4.0),
         quick=options.quick,
         connections=options.connections,
         warmup=0.25 if options.quick else 1.0,

@@ -31,6 +31,12 @@ def spread_row(scenario: str, metric: str, value: Spread, *, unit: str, digits: 
     )
 
 
+def reach_row(scenario: str, floor: Contender, theirs: Contender) -> Row:
+    """The most that any server on the floor's library could be ahead of them here: the floor does nothing at all."""
+    ratio = ratios(floor.rates(), theirs.rates())
+    return spread_row(scenario, f"{floor.name} vs {theirs.name}, the most that aiohttp allows", ratio, unit="x")
+
+
 def cpu_row(scenario: str, ours: Contender, theirs: Contender) -> Row:
     """Their server's CPU for an operation over ours: what the rates' ratio would be with a core to itself."""
     ratio = ratios(

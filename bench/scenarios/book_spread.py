@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from bench.report import Row
-from bench.rows import detail_rows, ratio_row
+from bench.rows import detail_rows, ratio_row, reach_row
 from bench.runner import Bench, Contender, take_turns
 from bench.scenarios import booking
 from bench.scenarios.booking import Field, Side
@@ -48,21 +48,27 @@ async def run(bench: Bench) -> list[Row]:
         if not bench.quick:
             flags["rowlock-function"] = ["rowlock", f"--pool={POOL}", "--function"]
             flags["exclude"] = ["exclude", f"--pool={POOL}"]
-        started = await asyncio.gather(*(booking.start_peer(bench, even, [0], *some) for some in flags.values()))
+        starting = [booking.start_peer(bench, even, [0], *some) for some in flags.values()]
+        if not bench.quick:
+            starting.append(booking.start_bare(bench, slotcast, even, NAME))
+        started = await asyncio.gather(*starting)
         for side in started:
             stack.push_async_callback(side.server.stop)
-        sides = {"slotcast": booking.slotcast_side(slotcast), **dict(zip(flags, started, strict=True))}
+        sides = {"slotcast": booking.slotcast_side(slotcast), **dict(zip([*flags, "bare"], started, strict=False))}
 
         evenly = await _turns(bench, sides, even, "")
-        popularly = await _turns(bench, sides, popular, ", Zipf")
+        popularly = {} if bench.quick else await _turns(bench, sides, popular, ", Zipf")
         for name, side in sides.items():
-            await booking.verify(side, evenly[name], popularly[name])
-        peers = list(flags)
-        return [
-            *(ratio_row(NAME, evenly["slotcast"], evenly[peer], 5 if peer == "rowlock" else None) for peer in peers),
-            *(ratio_row(NAME, popularly["slotcast"], popularly[peer], None) for peer in peers),
-            *detail_rows(NAME, [*evenly.values(), *popularly.values()]),
-        ]
+            if side.dsn:
+                await booking.verify(side, *(named[name] for named in (evenly, popularly) if named))
+        rows: list[Row] = []
+        for named in (evenly, popularly):
+            for peer in flags if named else ():
+                goal = 5 if peer == "rowlock" and named is evenly else None
+                rows.append(ratio_row(NAME, named["slotcast"], named[peer], goal))
+            if "bare" in named:
+                rows.append(reach_row(NAME, named["bare"], named["rowlock"]))
+        return [*rows, *detail_rows(NAME, [*evenly.values(), *popularly.values()])]
 
 
 async def _turns(bench: Bench, sides: dict[str, Side], field: Field, suffix: str) -> dict[str, Contender]:

@@ -1,4 +1,4 @@
-"""A crowd for every slot: a few hundred bookers ask for the same few, one gets each, and the others must be told at once."""
+"""A crowd for every slot: many bookers ask for the same few, one gets each, and the others must be told at once."""
 
 import asyncio
 from contextlib import AsyncExitStack

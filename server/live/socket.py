@@ -53,8 +53,8 @@ class LiveSocket:
         self._transport = transport
         self.visitor = visitor
         self.session = session
-        self._views: tuple[tuple[str, tuple[View, ...]], ...] = ()
-        """By subscription; tuples, because there are many sockets and most watch one view."""
+        self._views: tuple[tuple[str, View], ...] = ()
+        """With their subscriptions; a tuple, because there are many sockets and most watch one view."""
         self._outbox: list[bytes] | None = None
         self._in_flight: set[asyncio.Task[None]] | None = None
         self._missed: set[View] | None = None
@@ -186,9 +186,8 @@ class LiveSocket:
             self._close_views()
 
     def _close_views(self) -> None:
-        for _, views in self._views:
-            for view in views:
-                self._node.runtime.watch.leave(view, self)
+        for _, view in self._views:
+            self._node.runtime.watch.leave(view, self)
         self._views = ()
         for task in self._in_flight or ():
             # What was decided stays decided; the client asks again with its key.
@@ -254,7 +253,7 @@ class LiveSocket:
             self.session.not_watching(message.id)
             self.say(self.session.refuse(message.id, refused).message)
             return
-        self._views = (*self._views, (message.id, tuple(view for _, view in opened)))
+        self._views = (*self._views, *((message.id, view) for _, view in opened))
         for actor, view in opened:
             self._node.runtime.watch.join(view, self)
             # A version belongs to one calendar, so it says nothing about a service's several.
@@ -274,9 +273,9 @@ class LiveSocket:
                 self.deliver(view, frame)
 
     def _unwatch(self, action: Unwatch) -> None:
-        gone = next((views for id_, views in self._views if id_ == action.subscription), ())
+        gone = [view for id_, view in self._views if id_ == action.subscription]
         self._views = tuple(kept for kept in self._views if kept[0] != action.subscription)
-        still = {view for _, views in self._views for view in views}
+        still = {view for _, view in self._views}
         for view in gone:
             if view not in still:
                 self._node.runtime.watch.leave(view, self)

@@ -22,7 +22,7 @@ _TRIES_MAX: Final = 3
 _DATE_CHARS: Final = 10
 
 
-class Visitor(msgspec.Struct):
+class Visitor(msgspec.Struct, gc=False):
     """Who is at the other end: a login, or a visitor from an allowed `Origin`."""
 
     name: str

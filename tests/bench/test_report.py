@@ -172,7 +172,7 @@ def test_nonsense_is_refused_before_anything_starts(
 
 def test_quick_measures_less_unless_told_otherwise() -> None:
     told = ["--quick", "--repetitions", "7", "--seconds", "0.2", "--connections", "9"]
-    wanted = {(): (3, 4.0, 256, False), ("--quick",): (2, 0.6, 256, True), tuple(told): (7, 0.2, 9, True)}
+    wanted = {(): (3, 4.0, 256, False), ("--quick",): (2, 0.5, 256, True), tuple(told): (7, 0.2, 9, True)}
     for arguments, found in wanted.items():
         bench = main.bench_of(main.parse(list(arguments)))
         assert (bench.repetitions, bench.seconds, bench.connections, bench.quick) == found
