@@ -35,7 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     remote = parser.add_argument_group("a server that runs elsewhere", "measured alone: ratios need peers beside it")
     remote.add_argument("--url", help="its base, such as https://slots.example")
     remote.add_argument("--token", help="of an owner of the business to book in")
-    remote.add_argument("--business", metavar="SLUG", help="the business to book in")
+    remote.add_argument("--business", metavar="ID", help="the business to book in, by its id, or `demo`")
     options = parser.parse_args(arguments)
     for given in ("token", "business"):
         if getattr(options, given) is not None and options.url is None:

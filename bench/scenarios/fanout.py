@@ -166,6 +166,11 @@ def _cell(name: str, count: int, rate: int, driven: Driven) -> Row:
 def _rows(sides: list[Side]) -> list[Row]:
     ours, *peers = sides
     rows: list[Row] = []
+    by_name = {peer.name: peer for peer in peers}
+    if "ws" in by_name:
+        loop, node = by_name["writeloop"], by_name["ws"]
+        reach = ratios([d.rate for d in loop.driven], [d.rate for d in node.driven])
+        rows.append(spread_row(NAME, "writeloop vs ws, the most that a loop of writes allows", reach, unit="x"))
     for peer in peers:
         rate = ratios([d.rate for d in ours.driven], [d.rate for d in peer.driven])
         metric = f"deliveries/s vs {peer.name}"
