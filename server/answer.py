@@ -40,6 +40,9 @@ class Answer(web.StreamResponse):
         self._request: web.BaseRequest | None = None
         self._alive: bool | None = None
 
+    def __repr__(self) -> str:
+        return f"<Answer {self._code}, {len(self.body)} bytes>"
+
     @property
     def status(self) -> int:
         return self._code

@@ -10,9 +10,14 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import TestPostgres
 from tests.support.server import Api, Place, RunningServer, new_place, token_for
+
+# A busy machine must not turn a test red: nothing here asserts how long something takes.
+settings.register_profile("slotcast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slotcast")
 
 
 @pytest.hookimpl(wrapper=True)
