@@ -15,6 +15,8 @@ class Bookings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from one start to the next."""
     count: int
     """Starts per calendar."""
+    around: bool = False
+    """From the beginning again when all were sent."""
     zipf: float = 0.0
     """Exponent of how popular calendars are, the first most: each request draws one. 0 takes them in turn."""
     attempts: int = 1

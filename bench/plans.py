@@ -11,9 +11,11 @@ from bench.load import Bookings, Job
 def requests_of(job: Job) -> Iterator[bytes]:
     """Its requests one after the other; what is to be sent once comes to an end."""
     if job.bookings is not None:
-        return _booking_requests(job.bookings)
-    requests = [text.encode() for text in job.cycle]
-    return iter(requests) if job.once else cycle(requests)
+        requests = _booking_requests(job.bookings)
+        # Who answers without booking is faster than slots last, and does not mind to be asked again.
+        return cycle(requests) if job.bookings.around else requests
+    texts = [text.encode() for text in job.cycle]
+    return iter(texts) if job.once else cycle(texts)
 
 
 def _booking_requests(plan: Bookings) -> Iterator[bytes]:

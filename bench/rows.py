@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from bench.live import Driven
 from bench.load import Outcome
@@ -19,8 +20,10 @@ def ratio_row(scenario: str, ours: Contender, theirs: Contender, goal: float | N
     return goal_row(scenario, metric, ratio.median, goal, spread=ratio.text(), values=ratio.values)
 
 
-def spread_row(scenario: str, metric: str, value: Spread, *, unit: str, digits: int = 2) -> Row:
-    """A row without a goal: the median of the repetitions and their range."""
+def spread_row(
+    scenario: str, metric: str, value: Spread, *, unit: str, digits: int = 2, direction: Literal[">=", "<="] = ">="
+) -> Row:
+    """A row without a goal: the median of the repetitions and their range. `direction` tells which way is better."""
     return Row(
         scenario=scenario,
         metric=metric,
@@ -28,13 +31,14 @@ def spread_row(scenario: str, metric: str, value: Spread, *, unit: str, digits: 
         unit=unit,
         spread=value.text(digits),
         values=list(value.values),
+        direction=direction,
     )
 
 
 def reach_row(scenario: str, floor: Contender, theirs: Contender) -> Row:
-    """The most that any server on the floor's library could be ahead of them here: the floor does nothing at all."""
+    """How far ahead of them a server is that does nothing but answer: about the most that can be had here."""
     ratio = ratios(floor.rates(), theirs.rates())
-    return spread_row(scenario, f"{floor.name} vs {theirs.name}, the most that aiohttp allows", ratio, unit="x")
+    return spread_row(scenario, f"{floor.name} vs {theirs.name}: answering and nothing else", ratio, unit="x")
 
 
 def cpu_row(scenario: str, ours: Contender, theirs: Contender) -> Row:

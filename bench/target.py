@@ -188,7 +188,7 @@ async def _run_and_clean_up(bench: Bench, target: Target, wanted: Sequence[str])
         await _make_ground(bench, target, ground)
         rows = await _run_each(bench, target, ground, wanted, reads_only=False)
     finally:
-        cancelled = await _clean_up(target, ground)
+        cancelled = await _clean_up(bench, target, ground)
         left = f"{len(made)} professionals and a client called Bench, and {cancelled:,} cancelled bookings"
         bench.say(f"left behind: {left}")
     return [*rows, Row(scenario="remote", metric="professionals left behind", measured=len(made), note=left)]
@@ -350,28 +350,38 @@ async def _bookings_of(target: Target, professional: str, query: str = "") -> li
     return msgspec.convert(items, list[Booking])
 
 
-async def _clean_up(target: Target, ground: Ground) -> int:
-    """Cancel what stands with the professionals made here, and take the service away; how many were cancelled."""
+async def _clean_up(bench: Bench, target: Target, ground: Ground) -> int:
+    """Cancel what stands with the professionals made here, and take the service away; how many were cancelled.
+
+    What fails is told and costs nothing else its cleaning up.
+    """
     cancelled = 0
-    for professional in ground.professionals:
+
+    async def attempt(work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Refused as error:
+            bench.say(f"not cleaned up: {error}")
+
+    async def cancel(booking: str) -> None:
+        nonlocal cancelled
+        await target.call("POST", f"/api/v1/bookings/{booking}/cancel", {"reason": "bench"})
+        cancelled += 1
+
+    async def cancel_all(professional: str) -> None:
         standing = await _bookings_of(target, professional, "&status=confirmed")
-        await at_once(target.call("POST", f"/api/v1/bookings/{b.id}/cancel", {"reason": "bench"}) for b in standing)
-        cancelled += len(standing)
+        await at_once(attempt(cancel(b.id)) for b in standing)
+
+    for professional in ground.professionals:
+        await attempt(cancel_all(professional))
     if ground.service:
-        await target.call("DELETE", f"/api/v1/services/{ground.service}")
+        await attempt(target.call("DELETE", f"/api/v1/services/{ground.service}"))
     return cancelled
 
 
 def _job(bench: Bench, target: Target, **what: object) -> Job:
-    base = Job(
-        host=target.host,
-        port=target.port,
-        tls=target.tls,
-        expect=200,
-        seconds=bench.seconds,
-        warmup=bench.warmup,
-        connections=bench.connections,
-    )
+    base = Job(host=target.host, port=target.port, tls=target.tls, expect=200, seconds=bench.seconds)
+    base = msgspec.structs.replace(base, warmup=bench.warmup, connections=bench.connections)
     return msgspec.structs.replace(base, **what)
 
 
@@ -382,9 +392,6 @@ async def _carry_out(name: str, job: Job) -> Outcome:
 
 
 def _rate_rows(name: str, outcome: Outcome) -> list[Row]:
-    found = {
-        "rate": (outcome.rate, "/s"),
-        "p50 (closed loop)": (outcome.p50, "ms"),
-        "p99 (closed loop)": (outcome.p99, "ms"),
-    }
+    waits = {"p50 (closed loop)": (outcome.p50, "ms"), "p99 (closed loop)": (outcome.p99, "ms")}
+    found = {"rate": (outcome.rate, "/s"), **waits}
     return [Row(scenario=name, metric=metric, measured=value, unit=unit) for metric, (value, unit) in found.items()]

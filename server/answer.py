@@ -83,4 +83,5 @@ class Answer(web.StreamResponse):
         whole = "".join(head).encode("utf-8", "surrogateescape")
         if self._code not in _NO_BODY and request.method != "HEAD":
             whole += body
-        await request.writer.write(whole)
+        # It waits while the peer does not read: whoever asks without reading must not fill the memory with answers.
+        await request.writer.write_eof(whole)

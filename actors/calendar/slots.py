@@ -1,4 +1,4 @@
-"""What can be booked when. Listing and booking ask the same `judge`, so they cannot disagree."""
+"""What can be booked when. Listing and booking judge by the same rules; a state machine in the tests compares them."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The floor for HTTP: aiohttp that reads the body and answers ready bytes, nothing else."""
+"""aiohttp as it comes that reads the body and answers ready bytes, nothing else: what goals are set against."""
 
 from pathlib import Path
 

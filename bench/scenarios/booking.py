@@ -107,6 +107,7 @@ def contender(bench: Bench, name: str, side: Side, field: Field) -> Contender:
                 count=field.count,
                 zipf=field.zipf,
                 attempts=field.attempts,
+                around=not side.dsn,
             ),
             keep_ids=bool(side.dsn),
             watch=watch,

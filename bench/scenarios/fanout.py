@@ -28,7 +28,7 @@ __all__ = ["make_view", "run"]
 NAME = "fanout"
 SOCKETS = 2000
 # Enough changes under way that the server never waits for the next, few enough that frames stay small.
-WORKERS = 4
+WORKERS = 8
 GOALS = {"writeloop": 0.9, "ws": 1.2, "socketio": 6.0}
 
 MATRIX_SOCKETS = (100, 500, 2000, 5000)

@@ -137,7 +137,9 @@ def _rows(storms: list[tuple[Weathered, Statements, Statements]]) -> list[Row]:
     generator = spread([storm.generator_cpu / storm.count * 1e6 for storm in weathered])
     worst = max(storm.others_cpu / storm.seconds / (os.cpu_count() or 1) for storm in weathered)
     return [
-        goal_row(NAME, "SQL queries in a storm", min(asked), 0, direction="<=", unit="queries", values=asked),
+        goal_row(
+            NAME, "SQL queries in the quietest storm", min(asked), 0, direction="<=", unit="queries", values=asked
+        ),
         Row(scenario=NAME, metric="reconnects in a storm", measured=weathered[0].count),
         spread_row(NAME, "transactions beyond a quiet time, per 1,000", spread(beyond), unit=""),
         spread_row(NAME, "reconnects", spread([storm.rate for storm in weathered]), unit="/s", digits=0),

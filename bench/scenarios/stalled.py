@@ -34,8 +34,8 @@ BOOKED_DAYS = 4
 BIG_CHANGES_MAX = 60
 CUT_SECONDS = limits.socket_cut_s + 5
 BEHIND, CUT = ('slotcast_slow_sockets_total{what="behind"}', 'slotcast_slow_sockets_total{what="cut"}')
-# The contract lets a connection hold so much before it is cut; what the server spends must stay below it.
-GOAL_KB = limits.socket_cut_bytes / 1024
+# A socket may be behind by so much before it gets nothing more; twice that leaves room for what keeps it.
+GOAL_KB = 2 * limits.socket_behind_bytes / 1024
 
 
 @dataclass(slots=True)
@@ -150,7 +150,8 @@ def _rows(driven: dict[str, list[Driven]], grown: list[float], back: list[Laggin
         goal_row(
             NAME,
             "server memory for each stalled socket",
-            memory.median,
+            # Later turns find the heap grown already, so the worst is the one that measures.
+            memory.high,
             GOAL_KB,
             direction="<=",
             unit="KB",
@@ -158,9 +159,8 @@ def _rows(driven: dict[str, list[Driven]], grown: list[float], back: list[Laggin
             values=memory.values,
         ),
         # A window in which anybody misses anything is refused, so these are all that were measured.
-        goal_row(NAME, "healthy viewers that missed a frame", 0, 0, direction="<=", unit="viewers"),
         spread_row(NAME, "deliveries/s to the healthy, with stalled / without", rate, unit="x"),
-        spread_row(NAME, "change to last healthy viewer p99, with stalled / without", wait, unit="x"),
+        spread_row(NAME, "change to last healthy viewer p99, with stalled / without", wait, unit="x", direction="<="),
     ]
     for metric, counts in {
         "stalled that caught up": [float(b.caught_up) for b in back],

@@ -36,7 +36,7 @@ class LiveSocket:
     """A `Sink` of views. Public attributes are the hub's."""
 
     __slots__ = (
-        "_in_flight", "_missed", "_node", "_outbox", "_transport", "_views", "behind_since", "ending",
+        "_in_flight", "_missed", "_node", "_outbox", "_outbox_bytes", "_transport", "_views", "behind_since", "ending",
         "last_heard", "session", "visitor", "ws",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class LiveSocket:
         self._views: tuple[tuple[str, View], ...] = ()
         """With their subscriptions; a tuple, because there are many sockets and most watch one view."""
         self._outbox: list[bytes] | None = None
+        self._outbox_bytes = 0
         self._in_flight: set[asyncio.Task[None]] | None = None
         self._missed: set[View] | None = None
         self.behind_since: float | None = None
@@ -69,11 +70,20 @@ class LiveSocket:
 
     def _post(self, data: bytes) -> None:
         """Leaves with whatever else this turn of the loop has for the socket: a batch answers many commands."""
+        if self._outbox is not None and not self._joins(data):
+            self._flush()
         if self._outbox is None:
-            self._outbox = [data]
+            self._outbox, self._outbox_bytes = [data], len(data)
             asyncio.get_running_loop().call_soon(self._flush)
-        else:
-            self._outbox.append(data)
+
+    def _joins(self, data: bytes) -> bool:
+        """Whether it goes with what waits. Never more at once than a socket may be behind: it would be cut."""
+        assert self._outbox is not None
+        self._outbox_bytes += len(data)
+        if self._outbox_bytes > limits.socket_behind_bytes:
+            return False
+        self._outbox.append(data)
+        return True
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, None
@@ -99,10 +109,11 @@ class LiveSocket:
             self._node.live.behind.add(self)
 
     def deliver(self, view: View, frame: Frame) -> None:
-        if self.behind_since is None:
-            if self._outbox is not None:
-                self._outbox.append(frame.ws)
+        if self._outbox is not None and self.behind_since is None:
+            if self._joins(frame.ws):
                 return
+            self._flush()
+        if self.behind_since is None:
             # As `_write`, without the call: these lines run for every subscriber of every change.
             transport = self._transport
             if transport.is_closing():
@@ -164,6 +175,8 @@ class LiveSocket:
                 )
             )
             while True:
+                # What was said while reading goes before anything that reading may end with.
+                self._flush()
                 message = await ws.receive()
                 self.last_heard = time.monotonic()
                 if message.type is WSMsgType.TEXT:
@@ -180,6 +193,7 @@ class LiveSocket:
                 del message
         except Exception:
             node.log.exception("a live connection failed", session=self.visitor.name)
+            self._flush()
             await ws.close(code=Close.INTERNAL)
         finally:
             node.live.remove(self)

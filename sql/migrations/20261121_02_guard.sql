@@ -4,8 +4,9 @@
 -- migrate: apply
 
 -- A span of a calendar's time as a rectangle: calendars side by side, time upwards in microseconds. Spans that only touch
--- do not overlap, but rectangles that touch do, so each ends a microsecond early. All numbers are whole and below 2^53,
--- so none is rounded. Two calendars may share a place; the constraint therefore compares calendars as well.
+-- do not overlap, but rectangles that touch do, so each ends a microsecond early. In the years that bookings may lie in
+-- (until 2100, `limits.year_max`) a float of seconds tells microseconds apart, and rounding makes them whole; from 2138
+-- on it would not. Two calendars may share a place; the constraint therefore compares calendars as well.
 CREATE FUNCTION calendar_span(calendar uuid, span tstzrange) RETURNS box LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN box(
     point((uuid_hash_extended(calendar, 0) & 4503599627370495)::float8,
           round(date_part('epoch', lower(span) - timestamptz '2000-01-01 00:00:00+00') * 1000000)),

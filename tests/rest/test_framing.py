@@ -1,8 +1,12 @@
 """How an answer stands on the wire: its length, its connection, and nothing in it that is not meant."""
 
+import asyncio
 import json
 import re
+import socket
+import time
 
+import psutil
 import pytest
 
 from server.answer import Answer
@@ -67,7 +71,7 @@ async def test_the_connection_ends_when_either_side_wants_it(
 ) -> None:
     lines = [f"Connection: {said}"] if said else []
     one = request("GET", "/api/v1/services", place, *lines, version=version)
-    # What follows a request that ends its connection is no request.
+    # Behind a request that ends its connection the parser takes nothing more, so only one is sent.
     answers = await send_raw(server, one if answered == "close" else one + one)
     assert parts(answers)[1].get("connection") == answered
     assert answers.count(b"HTTP/1.1 200 OK") == (1 if answered == "close" else 2)
@@ -93,3 +97,21 @@ async def test_a_header_cannot_end_early(value: str) -> None:
 async def test_what_a_caller_names_itself_comes_back_only_when_harmless(server: RunningServer, place: Place) -> None:
     raw = request("GET", "/api/v1/services", place, "X-Request-ID: a b;c")
     assert parts(await send_raw(server, raw))[1]["x-request-id"] != "a b;c"
+
+
+async def test_answers_that_nobody_takes_do_not_gather(server: RunningServer) -> None:
+    """Who asks without reading is made to wait: the server stops reading them, and their answers stay few."""
+    assert server.process is not None
+    memory = psutil.Process(server.process.pid).memory_info
+    before, one = memory().rss, b"GET /asyncapi.json HTTP/1.1\r\nHost: test\r\n\r\n" * 100
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", server.port))
+        peer.setblocking(False)
+        ends = time.monotonic() + 3
+        while time.monotonic() < ends and memory().rss - before < 100_000_000:
+            try:
+                peer.send(one)
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        assert memory().rss - before < 30_000_000
