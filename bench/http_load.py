@@ -302,6 +302,9 @@ async def _connect(job: Job, tally: Tally) -> list[asyncio.BaseTransport]:
 async def _drain(tally: Tally, opened: list[asyncio.BaseTransport]) -> None:
     """Wait for what is in flight or in line, then close; what is left after that is an error."""
     line: deque[float] = tally.line if isinstance(tally, Arrivals) else deque()
+    if tally.exhausted:
+        # What waits in line then waits for a request, not for a connection; the run is refused for that.
+        line.clear()
     deadline = time.perf_counter() + DRAIN_SECONDS
     while (tally.in_flight > 0 or (line and tally.alive > 0)) and time.perf_counter() < deadline:
         await asyncio.sleep(0.01)
