@@ -8,7 +8,7 @@ The line is kept in pieces: putting a claim among ten thousand moves those of on
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from operator import attrgetter
 from types import MappingProxyType
@@ -137,11 +137,6 @@ class Calendar(msgspec.Struct):
 def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
     """A calendar without events, with default hours."""
     return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), [], {})
-
-
-def claims_of(calendar: Calendar) -> Iterator[Claim]:
-    """All of the line, in order."""
-    return (claim for piece in calendar.line for claim in piece)
 
 
 def claims_between(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from actors.calendar.state import Calendar, claims_of
+from actors.calendar.state import Calendar, Claim
 from protocol.times import to_us
 
 
@@ -12,6 +12,11 @@ def at(text: str) -> int:
     moment = datetime.fromisoformat(text)
     assert moment.tzinfo is not None
     return to_us(moment)
+
+
+def claims_of(calendar: Calendar) -> list[Claim]:
+    """All of the line, in order."""
+    return [claim for piece in calendar.line for claim in piece]
 
 
 def plain(calendar: Calendar) -> dict[str, Any]:

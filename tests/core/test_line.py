@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from actors.calendar import state
-from actors.calendar.state import Calendar, Reservation, claims_between, claims_of, new_calendar
+from actors.calendar.state import Calendar, Reservation, claims_between, new_calendar
 from protocol.times import MINUTE
+from tests.core.states import claims_of
 
 Claims = list[Reservation]
 
@@ -42,7 +43,7 @@ def test_what_was_put_on_is_found_and_what_was_taken_off_is_not(seed: int) -> No
     rng, calendar = random.Random(seed), new_calendar("c", "UTC")
     claims = fill(calendar, rng, 120)
     while claims:
-        assert list(claims_of(calendar)) == sorted(claims, key=lambda c: c.start)
+        assert claims_of(calendar) == sorted(claims, key=lambda c: c.start)
         assert all(0 < len(piece) <= 4 for piece in calendar.line)
         for _ in range(20):
             low = rng.randrange(-50, 2500) * MINUTE + rng.choice((-1, 0, 1))
