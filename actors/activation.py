@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from actors.ports import CalendarStore, Loaded
@@ -50,6 +50,11 @@ class Activation:
     def load_again(self, calendar_ids: Iterable[str]) -> None:
         """What is being read of these just now may be older than what the caller knows: it is read once more."""
         self._outdated |= self._loading.intersection(calendar_ids)
+
+    def refuse(self, those: Callable[[str], bool], refused: Refused) -> None:
+        """Loads `those` for nobody: whoever waits is told, and what is being read of them is not to be used."""
+        self.load_again([c for c in self._loading if those(c)])
+        self._fail([c for c in self._waiting if those(c)], refused)
 
     def enqueue(self, calendar_id: str, waiter: Waiter) -> None:
         """Raises `Refused(overloaded)` beyond `activation_waiting_max` in all or the mailbox of one calendar."""
@@ -102,6 +107,9 @@ class Activation:
                 continue
             try:
                 self._loaded(loaded)
+            except Refused as refused:
+                self._fail([calendar_id], refused)
+                continue
             except Exception:
                 log.exception("taking in calendar %s failed", calendar_id)
                 self._fail([calendar_id], Refused("internal_error"))
@@ -117,7 +125,7 @@ class Activation:
             log.exception("a waiter failed")
             waiter.fail(Refused("internal_error"))
 
-    def _fail(self, batch: list[str], refused: Refused) -> None:
+    def _fail(self, batch: Collection[str], refused: Refused) -> None:
         for calendar_id in batch:
             for waiter in self._take(calendar_id):
                 waiter.fail(refused)

@@ -1,9 +1,11 @@
 """One calendar's actor: its state, and what is on its way.
 
 An actor is loaded, decides while it is active, turns stale when the journal lost one of its entries, and is loaded
-again; an idle one that nobody watches is dropped.
+again; an idle one that nobody watches is dropped. When its shard is given up or lost it is stale at once, and then
+dropped whoever watches it.
 
     (absent) ──load──► active ──lost──► stale ──load──► active ──idle──► (absent)
+                         └──shard given up──► stale ──► (absent)
 
 `calendar.version` counts tentative events too; `committed` only durable ones. An answer that rests on tentative
 events is parked until they are durable.
@@ -16,6 +18,7 @@ import msgspec
 
 from actors.calendar.state import Calendar
 from actors.ports import Loaded, Work
+from actors.questions import Question
 from actors.views import View, ViewKey
 
 
@@ -68,7 +71,7 @@ class Actor:
         self.inflight_keys: dict[tuple[str, str], Work] | None = None
         self.parked: list[Parked] | None = None
         self.views: dict[ViewKey, View] | None = None
-        self.answers: dict[str, Answer] | None = None
+        self.answers: dict[Question, Answer] | None = None
 
     def replace_state(self, loaded: Loaded) -> None:
         """Back to what the database has."""

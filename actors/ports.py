@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -159,19 +159,50 @@ class JournalListener(Protocol):
         ...
 
     def fenced(self, shards: Set[int]) -> None:
-        """Others may have written to these shards: what is in memory of their calendars is not to be trusted."""
+        """These shards are not this journal's any more, or were not for a while: what is in memory of their calendars
+        is not to be trusted.
+        """
         ...
 
 
 class Journal(Protocol):
+    """Shards come and go while it runs; calls for the same shard wait for each other."""
+
     def append(self, entry: Entry) -> None:
         """Joins the batch that is gathering; the fate is told to the listener.
 
-        Raises `Refused(overloaded | unavailable)` without taking the entry.
+        Raises `Refused(moved | overloaded | unavailable)` without taking the entry.
         """
         ...
 
     def owns(self, shard: int) -> bool: ...
+
+    @property
+    def owned(self) -> Mapping[int, int]:
+        """The shards that entries are taken for, and the epoch of each. Always the same object, kept up to date."""
+        ...
+
+    async def take(self, shards: Collection[int]) -> dict[int, int]:
+        """Advances the epochs, so that older owners are fenced, and takes entries from then on: shard → epoch.
+
+        What is owned already stays as it is. Raises `Refused(unavailable)`: then nothing is owned that was not before.
+        """
+        ...
+
+    async def release(self, shards: Collection[int]) -> None:
+        """Takes no more entries for them, and returns when the fate of all that were taken has been told.
+
+        Bounded by `limits.release_timeout_s`: what waits then is lost, and what is in flight is told when it is known;
+        whoever takes the shard fences it off.
+        """
+        ...
+
+    async def verify(self) -> set[int]:
+        """Shards that were taken by others since it was last asked; they are dropped.
+
+        Raises `Refused(unavailable)` when that cannot be told now.
+        """
+        ...
 
 
 class Loaded(msgspec.Struct):
@@ -199,6 +230,10 @@ class CalendarStore(Protocol):
 
     async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
         """The services each of the calendars offers now."""
+        ...
+
+    async def business_of(self, calendar_id: str) -> str | None:
+        """Whose calendar it is, if there is one."""
         ...
 
     async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:

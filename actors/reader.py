@@ -1,18 +1,14 @@
 """Reading calendars: answers made once per version, and never ahead of the database."""
 
 import asyncio
-from collections.abc import Callable
 
 from actors.actor import Actor, Answer, Parked
-from actors.calendar.state import Calendar
 from actors.futures import refuse, settle
 from actors.ports import Clock
+from actors.questions import Question
 from actors.roster import Roster
 from protocol import limits
 from protocol.errors import Refused
-
-Build = Callable[[Calendar, int], tuple[bytes, int]]
-"""Makes an answer from a calendar and `now`: the bytes, and the instant until which they stay true."""
 
 
 class Reader:
@@ -21,23 +17,23 @@ class Reader:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
 
-    async def read(self, actor: Actor, name: str, build: Build) -> bytes:
+    async def read(self, actor: Actor, question: Question) -> bytes:
         """An encoded answer from the calendar's state, never ahead of the database.
 
-        Built once per version and `name`; while tentative events are on their way, it waits for them.
+        Built once per version and question; while tentative events are on their way, it waits for them.
         """
         while True:
             if actor.stale:
                 deadline = self._loop.time() + limits.request_deadline_s
                 actor = await self._roster.activate(actor.calendar.id, actor.business_id, deadline)
             now = self._clock.now_us()
-            answer = (actor.answers or {}).get(name)
+            answer = (actor.answers or {}).get(question)
             if answer is None or answer.version < actor.committed or now >= answer.valid_until:
-                body, valid_until = build(actor.calendar, now)
+                body, valid_until = question.answer(actor.calendar, now)
                 answer = Answer(actor.calendar.version, valid_until, body)
                 if actor.answers is None or len(actor.answers) >= limits.answers_per_actor_max:
                     actor.answers = {}
-                actor.answers[name] = answer
+                actor.answers[question] = answer
             if answer.version <= actor.committed or await self.settled(actor, answer.version):
                 return answer.body
 

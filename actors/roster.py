@@ -1,11 +1,12 @@
 """The calendars in memory: which are active, how they come in, and how they go."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from actors.activation import Activation, Waiter
 from actors.actor import Actor
 from actors.futures import refuse, settle
+from actors.placement import shard_of
 from actors.ports import CalendarStore, Loaded
 from actors.statistics import Statistics
 from actors.watch import Watch
@@ -14,23 +15,36 @@ from protocol.errors import Refused
 
 
 class Roster:
-    """`hold_ends` is told of every hold that comes in with a calendar: `(instant, calendar_id)`."""
+    """`hold_ends` is told of every hold that comes in with a calendar: `(instant, calendar_id)`.
+
+    `owns` says whether this node decides for a shard. A calendar of another shard is neither loaded nor taken in.
+    """
 
     def __init__(
-        self, store: CalendarStore, watch: Watch, statistics: Statistics, hold_ends: Callable[[int, str], None]
+        self,
+        store: CalendarStore,
+        watch: Watch,
+        statistics: Statistics,
+        hold_ends: Callable[[int, str], None],
+        owns: Callable[[int], bool],
+        shard_count: int,
     ) -> None:
         self._store = store
         self._watch = watch
         self._statistics = statistics
         self._hold_ends = hold_ends
+        self._owns = owns
+        self._shard_count = shard_count
         self._loop = asyncio.get_running_loop()
         self._refreshing = asyncio.Lock()
         self.actors: dict[str, Actor] = {}
         self.activation = Activation(store, self._may_load, self._take_in)
 
     def enqueue(self, calendar_id: str, waiter: Waiter) -> None:
-        """Lets `waiter` run when the calendar is loaded; it is told at once when too many wait."""
+        """Lets `waiter` run when the calendar is loaded; it is told at once when it cannot be, or too many wait."""
         try:
+            if not self._owns(shard_of(calendar_id, self._shard_count)):
+                raise Refused("moved")
             self.activation.enqueue(calendar_id, waiter)
         except Refused as refused:
             waiter.fail(refused)
@@ -55,6 +69,10 @@ class Roster:
     def _take_in(self, loaded: Loaded) -> None:
         now_s = self._loop.time()
         calendar = loaded.calendar
+        if loaded.shard != shard_of(calendar.id, self._shard_count):
+            raise ValueError(f"the row says shard {loaded.shard} of {self._shard_count}")
+        if not self._owns(loaded.shard):
+            raise Refused("moved")
         actor = self.actors.get(calendar.id)
         self._statistics.activations += 1
         if actor is None:
@@ -67,19 +85,21 @@ class Roster:
 
     async def activate(self, calendar_id: str, business_id: str | None, deadline: float) -> Actor:
         """The active actor of a calendar. Raises `Refused`: `not_found` also when it is another business's."""
-        actor = self.actors.get(calendar_id)
-        if actor is None or actor.stale:
-            ready: asyncio.Future[bool] = self._loop.create_future()
-            self.enqueue(
-                calendar_id,
-                Waiter(lambda: settle(ready, True), lambda refused: refuse(ready, refused), deadline),
-            )
-            await ready
-            actor = self.actors.get(calendar_id)
-        if actor is None or (business_id is not None and actor.business_id != business_id):
+        while (actor := self.actors.get(calendar_id)) is None or actor.stale:
+            if self._loop.time() > deadline:
+                raise Refused("deadline_exceeded")
+            # It may be stale or gone again by the time this goes on.
+            await self._loaded(calendar_id, deadline)
+        if business_id is not None and actor.business_id != business_id:
             raise Refused("not_found")
         actor.last_used = self._loop.time()
         return actor
+
+    async def _loaded(self, calendar_id: str, deadline: float) -> None:
+        ready: asyncio.Future[bool] = self._loop.create_future()
+        waiter = Waiter(lambda: settle(ready, True), lambda refused: refuse(ready, refused), deadline)
+        self.enqueue(calendar_id, waiter)
+        await ready
 
     def passivate_idle(self) -> None:
         """Drops actors that nobody uses or watches and that have nothing to wait for.
@@ -99,6 +119,21 @@ class Roster:
         for calendar_id in idle:
             del self.actors[calendar_id]
         self._statistics.passivations += len(idle)
+
+    def distrust(self, shards: Set[int]) -> None:
+        """Decides nothing more on what is in memory, or on its way there, of the calendars of these shards."""
+        for actor in self.actors.values():
+            if actor.shard in shards:
+                actor.stale = True
+        self.activation.refuse(lambda c: shard_of(c, self._shard_count) in shards, Refused("moved"))
+
+    def forget(self, shards: Set[int]) -> Set[str]:
+        """Drops the calendars of shards that are not this node's any more, whoever watches them."""
+        gone = [a for a in self.actors.values() if a.shard in shards]
+        for actor in gone:
+            del self.actors[actor.calendar.id]
+            self._watch.forget(actor)
+        return {a.calendar.id for a in gone}
 
     async def refresh_services(self, calendar_ids: Sequence[str]) -> None:
         """Takes in changed terms of service for those of the calendars that are active."""

@@ -6,7 +6,7 @@ calendar's bookings. A command for an active calendar is decided within the call
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence, Set
+from collections.abc import Coroutine, Mapping, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -45,7 +45,7 @@ _TRIES_MAX: Final = 3
 
 
 class Runtime:
-    def __init__(self, journal: Journal, store: CalendarStore, clock: Clock) -> None:
+    def __init__(self, journal: Journal, store: CalendarStore, clock: Clock, shard_count: int) -> None:
         self._journal = journal
         self._store = store
         self._clock = clock
@@ -54,7 +54,7 @@ class Runtime:
         self.statistics = Statistics()
         self.watch = Watch(clock)
         self.timers = Timers(self, clock)
-        self.roster = Roster(store, self.watch, self.statistics, self.timers.at)
+        self.roster = Roster(store, self.watch, self.statistics, self.timers.at, journal.owns, shard_count)
         self.reader = Reader(self.roster, clock)
 
     # Commands
@@ -62,7 +62,7 @@ class Runtime:
     def ask(self, work: Work) -> "asyncio.Future[Outcome]":
         """Decides `work` now if its calendar is active, else once it is loaded.
 
-        The future fails with `Refused` when nothing was decided (`not_found`, `overloaded`, `unavailable`,
+        The future fails with `Refused` when nothing was decided (`not_found`, `moved`, `overloaded`, `unavailable`,
         `deadline_exceeded`, `idempotency_mismatch`); a calendar's own refusal is an `Outcome`. Cancelling it
         does not undo what was decided.
         """
@@ -268,9 +268,7 @@ class Runtime:
                 self._count(work, "deadline_exceeded")
 
     def fenced(self, shards: Set[int]) -> None:
-        for actor in self.roster.actors.values():
-            if actor.shard in shards:
-                actor.stale = True
+        self.roster.distrust(shards)
 
     def _again(self, work: Work, loss: Loss) -> None:
         # A neighbour did nothing wrong, so it is decided again for as long as its deadline lasts.
@@ -294,6 +292,15 @@ class Runtime:
             self._run(work)
 
     # Housekeeping
+
+    @property
+    def owned(self) -> Mapping[int, int]:
+        """The shards this node decides for, and their epochs."""
+        return self._journal.owned
+
+    def forget(self, shards: Set[int]) -> None:
+        """Drops everything of shards that are not this node's any more. What is on its way still gets its answer."""
+        self.timers.forget(self.roster.forget(shards))
 
     def _spawn(self, coroutine: Coroutine[None, None, None], name: str) -> None:
         task = self._loop.create_task(coroutine, name=name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections.abc import Set
 from typing import TYPE_CHECKING, Final
 
 from actors.calendar.commands import Sweep
@@ -30,6 +31,12 @@ class Timers:
     def at(self, instant: int, calendar_id: str) -> None:
         """Sweeps that calendar soon after `instant`, if it is active then."""
         heapq.heappush(self._heap, (instant, calendar_id))
+
+    def forget(self, calendar_ids: Set[str]) -> None:
+        """For calendars that this node no longer decides for."""
+        if calendar_ids:
+            self._heap = [due for due in self._heap if due[1] not in calendar_ids]
+            heapq.heapify(self._heap)
 
     async def run(self) -> None:
         """Ticks until cancelled."""

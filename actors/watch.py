@@ -1,17 +1,19 @@
 """The views of active calendars: who watches, what changed, and what time alone changes."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 from actors.actor import Actor
 from actors.calendar.apply import EVERYTHING, apply, touched
 from actors.calendar.state import HOURLY, Service
 from actors.ports import Clock, Entry
-from actors.views import Changes, Sink, View, ViewKey
+from actors.views import Changes, View, ViewKey
 from protocol import events as ev
 from protocol import limits
-from protocol.derived_ids import view_id
 from protocol.errors import Refused
+
+log = logging.getLogger("slotcast.watch")
 
 
 class Watch:
@@ -20,6 +22,8 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, Actor] = {}
         self.deltas = 0
+        self.on_gone: Callable[[View], None] = lambda _: None
+        """Told of each view whose calendar this node no longer decides for."""
 
     @property
     def views(self) -> int:
@@ -46,7 +50,7 @@ class Watch:
                 self._drop_longest_idle(actor.views)
             if len(actor.views) >= limits.views_per_calendar_max:
                 raise Refused("limit_reached", "too many different views of this calendar are open")
-            view = View(view_id(*key), key, service, actor.calendar, self._clock.now_us())
+            view = View(key, service, actor.calendar, self._clock.now_us())
             actor.views[key] = view
             self._watched[actor.calendar.id] = actor
         # Whoever asked needs a moment to join.
@@ -59,14 +63,6 @@ class Watch:
         idle = [(v.idle_since, k) for k, v in views.items() if not v.subscribers]
         if idle:
             del views[min(idle)[1]]
-
-    def join(self, view: View, sink: Sink) -> None:
-        view.subscribers.add(sink)
-
-    def leave(self, view: View, sink: Sink) -> None:
-        view.subscribers.discard(sink)
-        if not view.subscribers:
-            view.idle_since = self._loop.time()
 
     def apply(self, actor: Actor, events: Sequence[ev.Event], now: int) -> dict[View, Changes]:
         """Applies events and tells what they change in each view."""
@@ -111,7 +107,7 @@ class Watch:
                 # What is shown must not be ahead of the database: the next event carries it, or the next quiet tick.
                 view.outdated = True
             else:
-                view.rebase(actor.committed)
+                view.start_over(actor.committed)
                 self._publish(view, _everything(actor, view, now), actor.committed)
 
     def tick(self, now: int) -> None:
@@ -127,6 +123,19 @@ class Watch:
                     self._publish(view, _everything(actor, view, now), actor.committed)
                 elif view.due is not None and view.due <= now:
                     self._publish(view, view.changes_by_time(actor.calendar, now), actor.committed)
+
+    def forget(self, actor: Actor) -> None:
+        """For when the calendar is no longer decided for here."""
+        if self._watched.get(actor.calendar.id) is actor:
+            del self._watched[actor.calendar.id]
+        views, actor.views = actor.views or {}, None
+        for view in views.values():
+            view.gone = True
+            try:
+                self.on_gone(view)
+            except Exception:
+                # The other views, and whoever waits for the shard, have nothing to do with it.
+                log.exception("the watchers of view %s could not be moved", view.id)
 
     def _drop_unwatched(self, actor: Actor, now_s: float) -> None:
         views = actor.views or {}

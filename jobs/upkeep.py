@@ -1,4 +1,7 @@
-"""Timed upkeep of the database: keys that are a day old, and holds of calendars nobody has asked for."""
+"""Timed upkeep of the database: keys that are a day old, and holds of calendars nobody has asked for.
+
+Every node does it, each for the shards it owns.
+"""
 
 import asyncio
 import logging
@@ -13,6 +16,8 @@ log = logging.getLogger("slotcast.upkeep")
 _EVERY_S: Final = 30.0
 _KEYS_AT_ONCE_MAX: Final = 5_000
 _CALENDARS_AT_ONCE_MAX: Final = 200
+_SHARD_OF_KEYS: Final = 0
+"""Keys are of no shard; whoever owns this one forgets them for all nodes."""
 
 
 class Queries(Protocol):
@@ -36,10 +41,11 @@ class Upkeep:
             await asyncio.sleep(_EVERY_S)
 
     async def once(self) -> None:
-        while len(await self._database.fetch("forget_old_keys", _KEYS_AT_ONCE_MAX)) == _KEYS_AT_ONCE_MAX:
-            pass
+        owned = self._runtime.owned
+        if _SHARD_OF_KEYS in owned:
+            await self._forget_old_keys()
         loop = asyncio.get_running_loop()
-        for row in await self._database.fetch("calendars_with_ended_holds", _CALENDARS_AT_ONCE_MAX):
+        for row in await self._database.fetch("calendars_with_ended_holds", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.
             try:
                 await self._runtime.roster.activate(row["calendar_id"], row["business_id"], loop.time() + _EVERY_S)
@@ -47,3 +53,7 @@ class Upkeep:
                 log.warning("cannot end holds of calendar %s: %s", row["calendar_id"], refused.code)
                 continue
             self._runtime.timers.sweep(row["calendar_id"])
+
+    async def _forget_old_keys(self) -> None:
+        while len(await self._database.fetch("forget_old_keys", _KEYS_AT_ONCE_MAX)) == _KEYS_AT_ONCE_MAX:
+            pass

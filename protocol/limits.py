@@ -58,6 +58,8 @@ answers_per_actor_max: Final = 16
 batch_events_max: Final = 512
 journal_waiting_max: Final = 8_192
 commit_timeout_s: Final = 5.0
+release_timeout_s: Final = 7.0
+"""How long a shard that is given up waits for the fate of what was decided in it."""
 
 # Live
 message_bytes_max: Final = 8 * 1024
@@ -77,6 +79,24 @@ sockets_max: Final = 50_000
 ticket_ttl_s: Final = 30
 tickets_waiting_max: Final = 10_000
 
+# The cluster
+forwarded_waiting_max: Final = 8_192
+"""Requests that wait for other nodes, and as many that other nodes wait for."""
+rerouting_max: Final = 10_000
+"""Requests that wait for a calendar to have an owner."""
+replicas_max: Final = 100_000
+relay_keep_s: Final = 1.0
+relay_forgotten_s: Final = 5.0
+relays_per_message_max: Final = 5_000
+lease_ttl_default_s: Final = 5.0
+directory_timeout_s: Final = 1.0
+moves_at_once: Final = 8
+"""Shards that one node hands over at a time, and that wait for one heir."""
+bus_message_bytes_max: Final = 1024 * 1024
+"""Of one message, and about as much as one PUBLISH carries."""
+bus_outbox_bytes_max: Final = 8 * 1024 * 1024
+"""What one node may have waiting for the bus."""
+
 assert hold_ttl_default_s <= hold_ttl_max_s
 assert page_size_default <= page_size_max
 assert batch_events_max <= mailbox_depth_max <= journal_waiting_max, "one actor must not fill the journal"
@@ -84,4 +104,8 @@ assert 150 * slots_per_answer_max < socket_cut_bytes, "a snapshot must not cut t
 assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
+assert commit_timeout_s < release_timeout_s, "a commit that ends in time is waited for"
 assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"
+assert 150 * slots_per_answer_max < bus_message_bytes_max <= bus_outbox_bytes_max, "a snapshot must fit into a message"
+assert 2 * relay_keep_s < relay_forgotten_s
+assert 2 * directory_timeout_s < lease_ttl_default_s, "a beat that was not answered must be tried again in time"

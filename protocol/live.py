@@ -162,7 +162,7 @@ class Reply(ServerMessage, kw_only=True, tag="reply"):
 
 
 class Moved(ServerMessage, kw_only=True, tag="moved"):
-    """The view's calendar has moved to another node; subscribe again with `since`."""
+    """The view's calendar has lost its node. What was told may be behind until the snapshot that follows by itself."""
 
     view: str
 

@@ -19,6 +19,7 @@ from server.rest import access, availability, bookings, catalogue, journal, oper
 from server.router import Handler, Parameters, Router
 
 _KEEP_ALIVE_S: Final = 75.0
+_PROBES: Final = ("/healthz", "/readyz", "/metrics")
 _AREAS: Final = (access, people, catalogue, availability, bookings, journal, operations)
 
 
@@ -43,12 +44,26 @@ def make_server(node: Node) -> web.Server:
         ("/docs/static/{name}", operations.docs_static),
     ):
         router.add("GET", path, _plain(node, handler, path))
+    return _serving(node, router)
 
+
+def make_probes(node: Node) -> web.Server:
+    """The server for a port of this node alone: of several behind one port, a scrape would reach any."""
+    router = Router()
+    for endpoint in operations.routes(node):
+        if endpoint.path in _PROBES:
+            router.add(endpoint.method, endpoint.path, endpoint.handle)
+    return _serving(node, router)
+
+
+def _serving(node: Node, router: Router) -> web.Server:
     def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         try:
             handler, parameters = router.find(request.method, request.path)
         except Refused as refused:
             return _refuse(node, request, refused)
+        if node.leaving:
+            return _last(handler(request, parameters))
         return handler(request, parameters)
 
     web.RequestHandler.handle_error = handle_error  # type: ignore[method-assign] - it offers no other hook
@@ -65,6 +80,13 @@ def make_server(node: Node) -> web.Server:
         max_line_size=limits.header_line_bytes_max,
         max_field_size=limits.header_line_bytes_max,
     )
+
+
+async def _last(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    """Ends the connection with its answer, so that the next request goes to a node that stays."""
+    reply = await work
+    reply.force_close()
+    return reply
 
 
 async def _refuse(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:

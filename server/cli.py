@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import typer
 
-from server import config
+from server import cluster_cli, config
 from server.config import ConfigError, Settings
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 migrate_app = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
+app.add_typer(cluster_cli.app, name="cluster")
 
 ConfigFile = Annotated[Optional[str], typer.Option("--config", help="A TOML file with settings.")]  # noqa: UP045 - typer on 3.11
 
@@ -51,22 +52,45 @@ def _fail(text: str) -> typer.Exit:
 @app.command()
 def serve(
     demo: Annotated[bool, typer.Option(help="Make a demo business and print a login and a token.")] = False,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045 - typer on 3.11
+        typer.Option(min=1, max=config.WORKERS_MAX, help="How many nodes share the port. [default: SLOTCAST_WORKERS]"),
+    ] = None,
+    worker: Annotated[Optional[str], typer.Option(hidden=True)] = None,  # noqa: UP045 - typer on 3.11
     config_file: ConfigFile = None,
 ) -> None:
-    """Start one node."""
+    """Start one node, or several on one port."""
     from protocol.errors import Refused
-    from server.serve import dsn_of, explain
-    from server.serve import serve as run
+    from server.dsn import dsn_of
+    from server.inherited import Inherited
     from storage.ownership import AlreadyRunning
 
     settings = _settings(config_file)
+    count = workers or settings.workers
     try:
-        code = _run(run(settings, dsn_of(settings), demo=demo))
+        if worker is None and count > 1:
+            code = _supervise(settings, count)
+        else:
+            # Only a node needs all of this; the parent of workers stays small.
+            from server.serve import serve as run
+
+            inherited = Inherited(worker) if worker else None
+            code = _run(run(settings, dsn_of(settings), demo=demo, inherited=inherited))
     except AlreadyRunning as error:
         raise _fail(str(error)) from None
     except (Refused, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        from server.serve import explain
+
         raise _fail(f"cannot start: {explain(error)}") from None
     raise typer.Exit(code)
+
+
+def _supervise(settings: Settings, count: int) -> int:
+    from server import workers
+    from server.dsn import dsn_of
+
+    workers.refuse_unusable(settings, count)
+    return workers.run(settings, dsn_of(settings), count)
 
 
 @migrate_app.command("up")
@@ -116,7 +140,8 @@ def migrate_new(name: str) -> None:
 
 def _database(config_file: str | None, work: Any) -> Any:
     from protocol.errors import Refused
-    from server.serve import dsn_of, explain
+    from server.dsn import dsn_of
+    from server.serve import explain
 
     settings = _settings(config_file)
     try:

@@ -21,6 +21,7 @@ _UNPREFIXED: Final = ("database_url", "redis_url")
 _SECRET: Final = frozenset({"jwt_secret"})
 _URLS: Final = frozenset({"database_url", "redis_url"})
 _SECRET_CHARS_MIN: Final = 32
+WORKERS_MAX: Final = 64
 
 
 class ConfigError(Exception):
@@ -32,9 +33,14 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    workers: Annotated[int, Meta(ge=1, le=WORKERS_MAX)] = 1
     data_dir: str = ".slotcast"
     database_url: str = ""
     redis_url: str = ""
+    node_name: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    node_weight: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    lease_ttl_s: Annotated[float, Meta(ge=2.5, le=60)] = 5.0
     jwt_secret: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -55,9 +61,14 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
 DESCRIPTIONS: Final[dict[str, str]] = {
     "host": "address to listen on",
     "port": "port to listen on; 0 lets the system choose",
+    "metrics_port": "a second port for /metrics, /healthz and /readyz, each worker its own from there on; 0 for none",
+    "workers": "nodes that share the port; more than one need Redis",
     "data_dir": "where the embedded Postgres and the generated secret live",
     "database_url": "Postgres to use; without it, an embedded one in `data_dir`",
-    "redis_url": "reserved for running several nodes; a single node needs none",
+    "redis_url": "Redis through which nodes find each other; without it the node is alone on its database",
+    "node_name": "what operators call the node, the same after a restart; host and process id if not given",
+    "node_weight": "how many shards the node takes, compared with the others",
+    "lease_ttl_s": "how long after a node's last sign of life others take its shards",
     "jwt_secret": "signs tokens, at least 32 characters; generated and kept in `data_dir` with an embedded Postgres",
     "log_level": "debug, info, warning or error",
     "log_format": "json, console, or auto: console on a terminal",

@@ -15,6 +15,7 @@ from actors.calendar.decide import Refusal
 from actors.calendar.hours import check_schedule
 from actors.ports import NO_DETAILS, Caller, Details, Guest, IdempotencyKey, Outcome, Work
 from actors.runtime import Runtime
+from actors.switchboard import Switchboard
 from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
@@ -39,8 +40,9 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    def __init__(self, runtime: Runtime, database: Database, auth: Auth) -> None:
+    def __init__(self, runtime: Runtime, switchboard: Switchboard, database: Database, auth: Auth) -> None:
         self._runtime = runtime
+        self._switchboard = switchboard
         self._database = database
         self._auth = auth
         self._loop = asyncio.get_running_loop()
@@ -52,7 +54,7 @@ class Desk:
     ) -> Outcome:
         """The outcome of a command that was carried out. Raises `Refused` for one that was not."""
         principal = asker.principal
-        outcome = await self._runtime.ask(
+        outcome = await self._switchboard.ask(
             Work(
                 calendar_id,
                 command,

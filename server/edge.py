@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from actors.ports import IdempotencyKey
+from actors.switchboard import answered_by
 from protocol import limits
 from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
 from protocol.ids import is_uuid, new_id
@@ -166,6 +167,8 @@ class Endpoint:
         except Exception:
             log.exception("%s %s failed", self.method, self.path, extra={"request_id": request_id})
             reply = problem_response(Refused("internal_error"), request_id)
+        if self.node.cluster is not None:
+            name_nodes(self.node.cluster.me.name, reply)
         self.node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
         return reply
 
@@ -250,6 +253,15 @@ class Endpoint:
             return Answer(b"", 204, headers)
         headers.setdefault("Content-Type", _JSON)
         return Answer(result if isinstance(result, bytes) else _encode(result), status, headers)
+
+
+def name_nodes(here: str, reply: web.StreamResponse) -> None:
+    """Which node answered, and which one the calendar was asked of."""
+    other = answered_by.get()
+    if other:
+        answered_by.set("")
+    if isinstance(reply, Answer):
+        reply.fields["X-Slotcast-Node"] = f"{here}, {other}" if other else here
 
 
 NO_QUERY: Final = NoQuery()

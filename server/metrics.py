@@ -46,6 +46,7 @@ class Metrics(Meter):
         self.loop_lag = Histogram(
             "slotcast_loop_lag_seconds", "How late the event loop runs", buckets=_COMMIT_BUCKETS, registry=r
         )
+        self.lag_s = 0.0
         self.request = self._requests.observe
 
     def batch(self, events: int, seconds: float) -> None:
@@ -67,7 +68,8 @@ class Metrics(Meter):
         while True:
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
-            self.loop_lag.observe(max(0.0, time.perf_counter() - due))
+            self.lag_s = max(0.0, time.perf_counter() - due)
+            self.loop_lag.observe(self.lag_s)
 
 
 class RequestDurations(Collector):

@@ -9,40 +9,51 @@ close; all before `drain_timeout_s`.
 import asyncio
 import gc
 import time
-from collections.abc import Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
 
-from actors.actor import Actor
-from actors.ports import Clock
-from actors.reader import Build
+from actors.cluster.cluster import Cluster
+from actors.ports import CalendarStore, Clock
+from actors.questions import Question
 from actors.runtime import Runtime
+from actors.shards import OwnedShards
+from actors.switchboard import Switchboard
 from jobs.upkeep import Upkeep
-from protocol import limits
 from protocol.errors import Refused
+from protocol.ids import new_id
 from server.auth import Auth
 from server.businesses import Businesses
+from server.cluster import cluster_over_redis, reach_redis, readings
 from server.config import Settings
 from server.desk import Desk
 from server.live.hub import Hub
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
-from server.principal import Principal
+from server.notices import Notices
+from server.readings import of_node
 from server.ready import ReadyAnswers
 from storage import migrations
+from storage.bulletin import Bulletin
 from storage.calendars import PostgresCalendars
 from storage.journal import PostgresJournal
 from storage.keys import Keys
 from storage.ownership import SingleNode, choose_shard_count
 from storage.postgres import Database
 
-DRAIN_SHARE: Final = 0.5
+if TYPE_CHECKING:
+    from server.edge import Call
+
+Loops = Sequence[tuple[str, Coroutine[Any, Any, None]]]
+
+HAND_OVER_SHARE: Final = 0.25
+DRAIN_SHARE: Final = 0.25
 CLEANUP_SHARE: Final = 0.15
 STOP_SHARE: Final = 0.1
-"""How `drain_timeout_s` is shared out: goodbye and flush; requests under way, twice: once to end, once to be cancelled;
-background tasks and connections, each."""
+"""How `drain_timeout_s` is shared out: shards to other nodes; goodbye and flush; requests under way, twice: once to
+end, once to be cancelled; background tasks and connections, each."""
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
 """Most of what a node holds lives long; collecting young garbage less often costs less."""
@@ -58,8 +69,10 @@ class Node:
 
     database: Database
     runtime: Runtime
+    switchboard: Switchboard
     desk: Desk
     live: Hub
+    notices: Notices
     ready: ReadyAnswers
     businesses: Businesses
     shard_count: int
@@ -74,12 +87,16 @@ class Node:
         self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
         self.documents: dict[str, bytes] = {}
         """The contract's descriptions, encoded when the routes are known."""
+        self.leaving = False
+        """Still serves, but wants its clients to come to other nodes."""
         self.draining = False
         self.lost_ownership = asyncio.Event()
+        self.bulletin = Bulletin(dsn, new_id())
         self._dsn = dsn
         self._tasks: set[asyncio.Task[Any]] = set()
         self._journal: PostgresJournal
-        self._ownership: SingleNode
+        self._ownership: SingleNode | None = None
+        self.cluster: Cluster | None = None
 
     async def start(self) -> None:
         """Raises what keeps it from starting: `AlreadyRunning`, or an error of the database."""
@@ -88,24 +105,26 @@ class Node:
             await migrations.up(dsn)
         self.database = await Database.open(dsn, settings.pool_size, self.metrics)
         self.businesses = Businesses(self.database)
-        self._ownership = SingleNode(dsn, self.lost_ownership.set)
-        await self._ownership.claim()
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
-        shards = range(self.shard_count)
-        self._journal = PostgresJournal(dsn, shards, settings.journal_writers, self.metrics)
-        self.runtime = Runtime(self._journal, PostgresCalendars(self.database), self.clock)
+        self._journal = PostgresJournal(dsn, self.database, settings.journal_writers, self.metrics)
+        store = PostgresCalendars(self.database)
+        self.runtime = Runtime(self._journal, store, self.clock, self.shard_count)
         await self._journal.start(self.runtime)
-        self.desk = Desk(self.runtime, self.database, self.auth)
-        self.ready = ReadyAnswers(self.runtime, self.clock)
+        loops = await (self._join(store) if settings.redis_url else self._stand_alone(store))
+        self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth)
+        self.ready = ReadyAnswers(self.runtime, self.switchboard, self.clock)
         self.live = Hub(self)
-        self.auth.revoked = {r["id"] for r in await self.database.fetch("revoked_tokens")}
+        self.notices = Notices(self)
+        await self.bulletin.start()
+        await self.notices.read_revoked()
         self.metrics.collect_from(self._readings)
         upkeep = Upkeep(self.database, self.runtime)
         for name, loop in (
             ("timers", self.runtime.timers.run()),
             ("live hub", self.live.run()),
-            ("ownership", self._ownership.watch(self._journal)),
+            *loops,
             ("journal", self._journal.watch()),
+            ("bulletin", self.bulletin.run()),
             ("upkeep", upkeep.run()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
@@ -114,6 +133,32 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+
+    async def _stand_alone(self, store: CalendarStore) -> Loops:
+        """Owns every shard, under a lock that no other node can have."""
+        ownership = self._ownership = SingleNode(self._dsn, self.lost_ownership.set)
+        await ownership.claim()
+        await self._journal.take(range(self.shard_count))
+        self.switchboard = Switchboard(self.runtime, store)
+        return [("ownership", ownership.watch(self._journal))]
+
+    async def _join(self, store: CalendarStore) -> Loops:
+        """Becomes one of the nodes that share the shards; which are its own shows in the first seconds."""
+        cluster = self.cluster = cluster_over_redis(
+            await reach_redis(self.settings.redis_url),
+            self.settings,
+            await self.database.value("database_id", new_id()),
+            self.runtime,
+            store,
+            OwnedShards(self._journal, self.runtime),
+            self.shard_count,
+            self.clock.now_us(),
+            lambda: 1000 * self.metrics.lag_s,
+            self.spawn,
+        )
+        await cluster.start()
+        self.switchboard = cluster.switchboard
+        return cluster.loops()
 
     def _guard(self, loop: Coroutine[Any, Any, None], name: str) -> None:
         """A background task has no right to end: if one does, the node stops."""
@@ -137,6 +182,12 @@ class Node:
         if self.draining:
             raise Refused("draining")
 
+    async def hand_over(self, within_s: float) -> None:
+        """Gives its shards to the other nodes, while it goes on answering for them and passing requests on."""
+        if self.cluster is not None:
+            self.leaving = True
+            await self.cluster.drain(asyncio.get_running_loop().time() + within_s)
+
     async def drain(self) -> None:
         """Says goodbye and lets what is under way end. Listening sockets are closed by then."""
         self.draining = True
@@ -150,9 +201,13 @@ class Node:
         if self._tasks:
             # One that waits for a frozen database may take longer to notice; it ends with the process.
             await asyncio.wait(self._tasks, timeout=self.settings.drain_timeout_s * STOP_SHARE)
+        await self.bulletin.stop()
         if hasattr(self, "_journal"):
             await self._journal.stop()
-        if hasattr(self, "_ownership"):
+        if self.cluster is not None:
+            # Only now: nobody may take its shards at once while something of them could still be written.
+            await self.cluster.stop()
+        if self._ownership is not None:
             await self._ownership.release()
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
@@ -160,13 +215,11 @@ class Node:
 
     # For handlers
 
-    async def actor(self, calendar_id: str, business_id: str | None) -> Actor:
-        return await self.runtime.roster.activate(
-            calendar_id, business_id, asyncio.get_running_loop().time() + limits.request_deadline_s
-        )
-
-    async def read(self, request: web.BaseRequest, principal: Principal, actor: Actor, build: Build) -> bytes:
-        return await self.ready.make(request.raw_path, principal, actor, build)
+    async def read(self, call: "Call[Any, Any]", calendar_id: str, question: Question) -> bytes:
+        """The answer, which is found by the request's path the next time."""
+        body = await self.switchboard.read(calendar_id, call.business_id, question)
+        self.ready.remember(call.request.raw_path, call.principal, calendar_id, question)
+        return body
 
     def finished(self, request: web.BaseRequest, route: str, request_id: str, status: int, seconds: float) -> None:
         self.metrics.request(route, request.method, status, seconds)
@@ -177,70 +230,15 @@ class Node:
         found = []
         if not self._journal.writing:
             found.append("database")
-        if self._journal.lost_shards:
+        if self.cluster is not None:
+            found += self.cluster.missing()
+        elif self._journal.lost_shards:
             found.append("shards")
         if self.draining:
             found.append("draining")
         return found
 
     def _readings(self) -> Iterable[Reading]:
-        runtime, statistics = self.runtime, self.runtime.statistics
-        actors = runtime.roster.actors
-        depth = [a.pending for a in actors.values() if a.pending]
-        yield "gauge", "slotcast_actors_active", "Calendars in memory", {(): len(actors)}, ()
-        yield (
-            "gauge",
-            "slotcast_mailbox_depth_max",
-            "Commands of the busiest calendar",
-            {(): max(depth, default=0)},
-            (),
-        )
-        yield (
-            "gauge",
-            "slotcast_activations_waiting",
-            "Requests waiting for a calendar",
-            {(): runtime.roster.activation.waiting},
-            (),
-        )
-        yield (
-            "gauge",
-            "slotcast_journal_waiting",
-            "Entries decided and not yet durable",
-            {(): self._journal.waiting},
-            (),
-        )
-        yield "gauge", "slotcast_views", "Views being watched", {(): runtime.watch.views}, ()
-        yield (
-            "gauge",
-            "slotcast_database_connections_in_use",
-            "Busy pool connections",
-            {(): self.database.in_use},
-            (),
-        )
-        yield "counter", "slotcast_commands", "Commands by outcome", {
-            k: float(v) for k, v in statistics.commands.items()}, ("command", "outcome")  # fmt: skip
-        yield "counter", "slotcast_entries_lost", "Decisions that were not written", {
-            (k,): float(v) for k, v in statistics.lost.items()}, ("reason",)  # fmt: skip
-        yield (
-            "counter",
-            "slotcast_guard_violations",
-            "Rows that a database guard refused",
-            {(): statistics.guard_violations},
-            (),
-        )
-        yield "counter", "slotcast_activations", "Calendars loaded", {(): statistics.activations}, ()
-        yield (
-            "counter",
-            "slotcast_passivations",
-            "Calendars dropped while idle",
-            {(): statistics.passivations},
-            (),
-        )
-        yield (
-            "counter",
-            "slotcast_replays",
-            "Requests answered by their idempotency key",
-            {(): statistics.replayed},
-            (),
-        )
-        yield "counter", "slotcast_deltas", "Delta frames made", {(): runtime.watch.deltas}, ()
+        yield from of_node(self.runtime, self._journal, self.database)
+        if self.cluster is not None:
+            yield from readings(self.cluster)

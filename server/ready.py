@@ -1,11 +1,12 @@
 """Ready answers: reads whose bytes are still true are found by their raw path, before anything is parsed."""
 
+import asyncio
 from typing import Final, NamedTuple
 
-from actors.actor import Actor
 from actors.ports import Clock
-from actors.reader import Build
+from actors.questions import Question
 from actors.runtime import Runtime
+from actors.switchboard import Switchboard
 from server.principal import Principal
 
 _REMEMBERED_MAX: Final = 50_000
@@ -15,12 +16,14 @@ _PATH_CHARS_MAX: Final = 512
 
 class _Place(NamedTuple):
     calendar_id: str
-    name: str
+    question: Question
 
 
 class ReadyAnswers:
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, runtime: Runtime, switchboard: Switchboard, clock: Clock) -> None:
         self._runtime = runtime
+        self._switchboard = switchboard
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._places: dict[tuple[str, bool], _Place] = {}
 
@@ -30,7 +33,7 @@ class ReadyAnswers:
         if place is None:
             return None
         actor = self._runtime.roster.actors.get(place.calendar_id)
-        answer = actor.answers.get(place.name) if actor is not None and actor.answers else None
+        answer = actor.answers.get(place.question) if actor is not None and actor.answers else None
         if (
             answer is None
             or actor is None
@@ -38,16 +41,15 @@ class ReadyAnswers:
             or actor.stale
             or actor.business_id != principal.business_id
             or self._clock.now_us() >= answer.valid_until
+            or self._loop.time() >= self._switchboard.certain_until
         ):
             return None
         return answer.body
 
-    async def make(self, path: str, principal: Principal, actor: Actor, build: Build) -> bytes:
-        """Builds the answer and remembers where it lies."""
-        name = f"{int(principal.staff)}{path}"
-        body = await self._runtime.reader.read(actor, name, build)
-        if len(path) <= _PATH_CHARS_MAX:
-            if len(self._places) >= _REMEMBERED_MAX:
-                self._places.clear()
-            self._places[path, principal.staff] = _Place(actor.calendar.id, name)
-        return body
+    def remember(self, path: str, principal: Principal, calendar_id: str, question: Question) -> None:
+        """What that path asks, and of whom."""
+        if len(path) > _PATH_CHARS_MAX:
+            return
+        if len(self._places) >= _REMEMBERED_MAX:
+            self._places.clear()
+        self._places[path, principal.staff] = _Place(calendar_id, question)

@@ -5,7 +5,9 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -15,32 +17,33 @@ from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
 from server import demo as demo_business
-from server.app import make_server
+from server.app import make_probes, make_server
 from server.auth import USER_TOKEN_TTL_S
 from server.config import Settings
 from server.desk import Asker
-from server.node import CLEANUP_SHARE, DRAIN_SHARE, Node
+from server.inherited import BACKLOG, READY, STARTED, Inherited
+from server.node import CLEANUP_SHARE, DRAIN_SHARE, HAND_OVER_SHARE, Node
 from server.principal import Principal
-from storage import embedded
 
 log = structlog.get_logger("slotcast")
 
-
-def dsn_of(settings: Settings) -> str:
-    """The database to use; starts the embedded one when none is named."""
-    return embedded.start(Path(settings.data_dir)) if settings.embedded else settings.database_url
+_READY_CHECK_S: Final = 0.05
+_LAST_CALL_S: Final = 0.1
 
 
-async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
-    """Serves until SIGTERM or SIGINT; the exit code."""
+async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherited | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. A worker also ends when the process that started it has."""
     node = Node(settings, dsn)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
+    if inherited:
+        # Several write to one log.
+        structlog.contextvars.bind_contextvars(node=settings.node_name)
+        orphaned = node.spawn(inherited.parent_gone(), "parent gone")
+        orphaned.add_done_callback(lambda _: stop.set())
     try:
-        if settings.redis_url:
-            log.warning("SLOTCAST_REDIS_URL is not used yet: this version runs one node per database")
         await _start(node, dsn)
         if demo:
             await _greet(node)
@@ -50,22 +53,69 @@ async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
             shutdown_timeout=settings.drain_timeout_s * CLEANUP_SHARE,
         )
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_address=True)
-        await site.start()
+        probes = await _listen_for_probes(node)
+        sites = await _listen(runner, settings, inherited)
         port = runner.addresses[0][1]
         log.info("listening", url=f"http://{settings.host}:{port}")
         if demo:
             _print_urls(settings.host, port)
+        if inherited:
+            inherited.tell(STARTED)
+            node.spawn(_tell_when_ready(node, inherited), "tell when ready")
         await _until(stop, node.lost_ownership)
         log.info("draining")
-        await site.stop()
+        await node.hand_over(settings.drain_timeout_s * HAND_OVER_SHARE)
+        for site in sites:
+            await site.stop()
+        if node.leaving:
+            await _send_elsewhere(runner)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(node.drain(), settings.drain_timeout_s * DRAIN_SHARE)
         await runner.cleanup()
+        await probes.cleanup()
     finally:
         await node.stop()
     log.info("stopped")
     return 1 if node.lost_ownership.is_set() else 0
+
+
+async def _listen(
+    runner: web.ServerRunner, settings: Settings, inherited: Inherited | None
+) -> Sequence[web.SockSite | web.TCPSite]:
+    """Accepts connections, on sockets that others may accept on as well."""
+    sites: list[web.SockSite | web.TCPSite]
+    if inherited:
+        sites = [web.SockSite(runner, sock, backlog=BACKLOG) for sock in inherited.listening]
+    else:
+        sites = [web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_address=True)]
+    for site in sites:
+        await site.start()
+    return sites
+
+
+async def _listen_for_probes(node: Node) -> web.ServerRunner:
+    settings = node.settings
+    runner = web.ServerRunner(make_probes(node), handle_signals=False, shutdown_timeout=0)
+    await runner.setup()
+    if settings.metrics_port:
+        await web.TCPSite(runner, settings.host, settings.metrics_port, reuse_address=True).start()
+    return runner
+
+
+async def _tell_when_ready(node: Node, inherited: Inherited) -> None:
+    while True:
+        if not node.missing():
+            inherited.tell(READY)
+            return
+        await asyncio.sleep(_READY_CHECK_S)
+
+
+async def _send_elsewhere(runner: web.ServerRunner) -> None:
+    """Closes connections that wait for a request. Other nodes are there to take the next one, so none is refused."""
+    # Who was accepted a moment ago is still heard.
+    await asyncio.sleep(_LAST_CALL_S)
+    if runner.server is not None:
+        runner.server.pre_shutdown()
 
 
 async def _start(node: Node, dsn: str) -> None:

@@ -72,13 +72,14 @@ class Batch:
 
     def arguments(self) -> list[Any]:
         """Positional, in the order of the statement."""
-        shards = list(self.seq_after)
+        # In order, because taking shards locks their rows in that order too.
+        shards = sorted(self.seq_after)
         fences = [self._fences[s] for s in shards]
         return [
             shards,
             [f.epoch for f in fences],
             [f.seq for f in fences],
-            list(self.seq_after.values()),
+            [self.seq_after[s] for s in shards],
             _encode(self._added).decode(),
             self._ended,
             _json(list(self._changed.values())),

@@ -53,6 +53,9 @@ class PostgresCalendars:
         terms = await self._terms({s for row in rows for s in row["service_ids"]})
         return {row["calendar_id"]: self._offer(row["service_ids"], terms) for row in rows}
 
+    async def business_of(self, calendar_id: str) -> str | None:
+        return await self._database.value("business_of_calendar", calendar_id)
+
     async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:
         row = await self._database.row("find_outcome", scope, key)
         if row is None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
+from types import MappingProxyType
 
 from actors.calendar.apply import apply
 from actors.calendar.state import Service, new_calendar
@@ -17,23 +18,30 @@ from storage.memory_database import Fenced, Guarded, MemoryDatabase
 class MemoryJournal(Journal):
     """Entries gather while a batch is on its way; each batch is written on a later turn of the loop."""
 
-    def __init__(self, database: MemoryDatabase, shards: Sequence[int]) -> None:
+    def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
-        self._shards = tuple(shards)
         self.fences: dict[int, Fence] = {}
         self.writing = False
+        self._owned: dict[int, int] = {}
+        self._wanted: set[int] = set()
+        self._busy = asyncio.Lock()
         self._gathering: deque[Entry] = deque()
         self._in_flight: Sequence[Entry] = ()
+        self._under: dict[int, Fence] = {}
         self._task: asyncio.Task[None] | None = None
         self._listener: JournalListener
+        self._owned_seen = MappingProxyType(self._owned)
 
     async def start(self, listener: JournalListener) -> None:
         self._listener = listener
-        self.fences = self._database.take(self._shards)
         self.writing = True
 
     def owns(self, shard: int) -> bool:
-        return shard in self.fences
+        return shard in self._owned
+
+    @property
+    def owned(self) -> Mapping[int, int]:
+        return self._owned_seen
 
     @property
     def waiting(self) -> int:
@@ -41,15 +49,45 @@ class MemoryJournal(Journal):
         return len(self._gathering) + len(self._in_flight)
 
     def append(self, entry: Entry) -> None:
+        if entry.shard not in self._owned:
+            raise Refused("moved")
         if not self.writing:
             raise Refused("unavailable")
-        if entry.shard not in self.fences:
-            raise Refused("moved")
         if len(self._gathering) >= limits.journal_waiting_max:
             raise Refused("overloaded")
         self._gathering.append(entry)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="memory journal")
+
+    async def take(self, shards: Collection[int]) -> dict[int, int]:
+        async with self._busy:
+            missing = [s for s in shards if s not in self._owned]
+            self.fences |= self._database.take(missing)
+            self._owned |= {s: self.fences[s].epoch for s in missing}
+            self._wanted |= set(missing)
+            return {s: self._owned[s] for s in shards}
+
+    async def release(self, shards: Collection[int]) -> None:
+        async with self._busy:
+            going = set(shards)
+            self._wanted -= going
+            for shard in going:
+                self._owned.pop(shard, None)
+            self._listener.fenced(going)
+            try:
+                while any(e.shard in going for e in (*self._in_flight, *self._gathering)):  # noqa: ASYNC110 - as flush
+                    await asyncio.sleep(0)
+            finally:
+                self._drop(going)
+
+    async def verify(self) -> set[int]:
+        await asyncio.sleep(0)
+        if not self.writing:
+            raise Refused("unavailable")
+        self._drop({s for s, fence in self.fences.items() if self._database.shards[s].epoch > fence.epoch})
+        lost = self._wanted - self._owned.keys()
+        self._wanted -= lost
+        return lost
 
     async def flush(self) -> None:
         """Returns when nothing waits any more."""
@@ -66,26 +104,37 @@ class MemoryJournal(Journal):
             await asyncio.sleep(0)
             count = min(len(self._gathering), limits.batch_events_max)
             self._in_flight = [self._gathering.popleft() for _ in range(count)]
+            self._under = {e.shard: self.fences[e.shard] for e in self._in_flight}
             await self.commit(self._in_flight)
             self._in_flight = ()
 
     async def commit(self, entries: Sequence[Entry]) -> None:
         """Writes a batch and tells what became of it."""
+        if not all(map(self._stands, entries)):
+            await self._commit_standing(entries)
+            return
         try:
-            self._database.write(entries, self.fences)
+            self._database.write(entries, self._under)
         except Fenced as fenced:
             self._drop(fenced.shards)
-            gone = [e for e in entries if e.shard not in self.fences]
-            if gone:
-                self.lose(gone, Loss.FENCED)
-            if len(gone) < len(entries):
-                await self.commit([e for e in entries if e.shard in self.fences])
+            await self._commit_standing(entries)
         except Guarded as guarded:
             await self._split(entries, guarded.loss)
         else:
             for shard in {e.shard for e in entries}:
-                self.fences[shard].seq = self._database.shards[shard].seq
+                self._under[shard].seq = self._database.shards[shard].seq
             self._listener.committed(entries)
+
+    async def _commit_standing(self, entries: Sequence[Entry]) -> None:
+        gone = [e for e in entries if not self._stands(e)]
+        if gone:
+            self.lose(gone, Loss.FENCED)
+        if len(gone) < len(entries):
+            await self.commit([e for e in entries if self._stands(e)])
+
+    def _stands(self, entry: Entry) -> bool:
+        """Whether its shard was this journal's from its decision until now."""
+        return self.fences.get(entry.shard) is self._under[entry.shard]
 
     async def _split(self, entries: Sequence[Entry], loss: Loss) -> None:
         """One by one; what a calendar decided after a poisoned entry is lost with it, to be decided again."""
@@ -107,10 +156,22 @@ class MemoryJournal(Journal):
         if later:
             self._listener.lost(later, loss if loss is Loss.UNAVAILABLE else Loss.NEIGHBOUR)
 
+    def retake(self) -> None:
+        """New epochs, as after an unknown outcome; what others have taken is dropped."""
+        standing = {s for s, fence in self.fences.items() if self._database.shards[s].epoch == fence.epoch}
+        for shard, now in self._database.take(sorted(standing)).items():
+            fence = self.fences[shard]
+            fence.epoch, fence.seq = now.epoch, now.seq
+            if shard in self._owned:
+                self._owned[shard] = now.epoch
+        self._drop(self.fences.keys() - standing)
+
     def _drop(self, shards: Set[int]) -> None:
         for shard in shards:
-            del self.fences[shard]
-        self._listener.fenced(shards)
+            self.fences.pop(shard, None)
+            self._owned.pop(shard, None)
+        if shards:
+            self._listener.fenced(shards)
         waiting = [e for e in self._gathering if e.shard in shards]
         if waiting:
             self._gathering = deque(e for e in self._gathering if e.shard not in shards)
@@ -144,6 +205,10 @@ class MemoryCalendars(CalendarStore):
     async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
         await asyncio.sleep(0)
         return {c: self._offer(c) for c in calendar_ids if c in self._database.calendars}
+
+    async def business_of(self, calendar_id: str) -> str | None:
+        calendar = self._database.calendars.get(calendar_id)
+        return calendar.business_id if calendar else None
 
     async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:
         await asyncio.sleep(0)

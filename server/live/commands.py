@@ -25,8 +25,7 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     """The `result` of a command's reply. Raises `Refused`."""
     node.admit()
     if isinstance(message, live.Hold | live.Book):
-        actor = await node.actor(message.professional_id, None)
-        principal = await principal_for(node, visitor, actor)
+        principal = await principal_for(node, visitor, message.professional_id)
         asker = Asker(principal, request_id, _key(principal, message))
         if isinstance(message, live.Hold):
             return await node.desk.hold(asker, message)
@@ -42,7 +41,7 @@ async def _release(node: "Node", visitor: Visitor, message: live.Release, reques
         row = await bookings.find_hold(node.database, message.hold_id)
         if row is None:
             raise Refused("not_found", "there is no such hold")
-        principal = await principal_for(node, visitor, await node.actor(row.calendar_id, None))
+        principal = await principal_for(node, visitor, row.calendar_id)
     await node.desk.release(Asker(principal, request_id, _key(principal, message)), message.hold_id)
 
 

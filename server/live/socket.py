@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType, web
 
-from actors.views import View
+from actors.broadcast import Broadcast
 from protocol import limits, live
 from protocol.errors import Refused
 from protocol.frames import Frame, text_frame
@@ -53,12 +53,12 @@ class LiveSocket:
         self._transport = transport
         self.visitor = visitor
         self.session = session
-        self._views: tuple[tuple[str, View], ...] = ()
+        self._views: tuple[tuple[str, Broadcast], ...] = ()
         """With their subscriptions; a tuple, because there are many sockets and most watch one view."""
         self._outbox: list[bytes] | None = None
         self._outbox_bytes = 0
         self._in_flight: set[asyncio.Task[None]] | None = None
-        self._missed: set[View] | None = None
+        self._missed: set[Broadcast] | None = None
         self.behind_since: float | None = None
         self.last_heard = time.monotonic()
         self.ending = False
@@ -108,7 +108,7 @@ class LiveSocket:
             self._node.metrics.slow_sockets.labels("behind").inc()
             self._node.live.behind.add(self)
 
-    def deliver(self, view: View, frame: Frame) -> None:
+    def deliver(self, view: Broadcast, frame: Frame) -> None:
         if self._outbox is not None and self.behind_since is None:
             if self._joins(frame.ws):
                 return
@@ -126,6 +126,12 @@ class LiveSocket:
             self._missed = {view}
         else:
             self._missed.add(view)
+
+    def rehomed(self, old: Broadcast, new: Broadcast) -> None:
+        self._views = tuple((id_, new if view is old else view) for id_, view in self._views)
+        if self._missed and old in self._missed:
+            self._missed.add(new)
+        self._node.switchboard.join(new, self)
 
     def ping(self) -> None:
         self._post(_PING)
@@ -201,7 +207,7 @@ class LiveSocket:
 
     def _close_views(self) -> None:
         for _, view in self._views:
-            self._node.runtime.watch.leave(view, self)
+            self._node.switchboard.leave(view, self)
         self._views = ()
         for task in self._in_flight or ():
             # What was decided stays decided; the client asks again with its key.
@@ -267,9 +273,9 @@ class LiveSocket:
             self.session.not_watching(message.id)
             self.say(self.session.refuse(message.id, refused).message)
             return
-        self._views = (*self._views, *((message.id, view) for _, view in opened))
-        for actor, view in opened:
-            self._node.runtime.watch.join(view, self)
+        self._views = (*self._views, *((message.id, view) for view in opened))
+        for view in opened:
+            self._node.switchboard.join(view, self)
             # A version belongs to one calendar, so it says nothing about a service's several.
             known = message.since if message.professional_id is not None else None
             missed = view.since(known) if known is not None else None
@@ -277,7 +283,7 @@ class LiveSocket:
                 live.Subscribed(
                     id=message.id,
                     view=view.id,
-                    professional_id=actor.calendar.id,
+                    professional_id=view.key.calendar_id,
                     service_id=message.service_id,
                     version=view.version,
                     recovered=missed is not None,
@@ -292,7 +298,7 @@ class LiveSocket:
         still = {view for _, view in self._views}
         for view in gone:
             if view not in still:
-                self._node.runtime.watch.leave(view, self)
+                self._node.switchboard.leave(view, self)
         self.session.not_watching(action.subscription)
         self.say(live.Reply(id=action.id, ok=True))
 

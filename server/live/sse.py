@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
-from actors.views import View
+from actors.broadcast import Broadcast
 from protocol import bodies, limits, live
 from protocol.errors import Refused, not_valid
 from protocol.frames import Frame
@@ -36,15 +36,21 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Stream:
     """A `Sink` with a queue of its own, because HTTP chunks cannot be shared ready-made."""
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, node: "Node", visitor: Visitor, view: Broadcast) -> None:
+        self._node = node
         self.visitor = visitor
+        self.view = view
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._behind = False
         self._wake = asyncio.Event()
         self.closing = False
 
-    def deliver(self, view: View, frame: Frame) -> None:
+    def rehomed(self, old: Broadcast, new: Broadcast) -> None:
+        self.view = new
+        self._node.switchboard.join(new, self)
+
+    def deliver(self, view: Broadcast, frame: Frame) -> None:
         if self._behind or self._bytes > limits.socket_behind_bytes:
             self._behind = True
             return
@@ -66,7 +72,7 @@ class Stream:
         self.closing = True
         self._wake.set()
 
-    async def send(self, response: web.StreamResponse, view: View) -> None:
+    async def send(self, response: web.StreamResponse) -> None:
         """Writes what comes until the peer goes or is too slow."""
         while self._queue or not self.closing:
             try:
@@ -80,7 +86,7 @@ class Stream:
                 self._bytes -= len(data)
             if self._behind:
                 self._behind = False
-                self.put(view.snapshot().sse)
+                self.put(self.view.snapshot().sse)
 
 
 async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamResponse:
@@ -105,30 +111,29 @@ async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamRespo
         to=query.to,
         time_zone=query.time_zone,
     )
-    [(actor, view)] = await open_views(node, visitor, message)
-    stream = Stream(visitor)
+    [view] = await open_views(node, visitor, message)
+    stream = Stream(node, visitor, view)
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if visitor.origin is not None and not visitor.same_origin:
         headers |= {"Access-Control-Allow-Origin": visitor.origin, "Vary": "Origin"}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    watch = node.runtime.watch
-    watch.join(view, stream)
+    node.switchboard.join(view, stream)
     node.live.streams.add(stream)
     try:
         missed = view.since(since) if since is not None else None
         told = live.Subscribed(
-            id="sse", view=view.id, professional_id=actor.calendar.id, version=view.version,
+            id="sse", view=view.id, professional_id=query.professional_id, version=view.version,
             service_id=query.service_id, recovered=missed is not None,
         )  # fmt: skip
         stream.put(Frame(encode_server(told)).sse)
         for frame in missed if missed is not None else [view.snapshot()]:
             stream.put(frame.sse)
-        await stream.send(response, view)
+        await stream.send(response)
     except (ConnectionError, TimeoutError):
         pass
     finally:
-        watch.leave(view, stream)
+        node.switchboard.leave(stream.view, stream)
         node.live.streams.discard(stream)
     return response
 

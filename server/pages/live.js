@@ -25,7 +25,8 @@ const jittered = (ms) => ms * (1 + Math.random() / 4);
  * One professional's slots, kept current over one WebSocket.
  *
  * Events, with their `detail`: `status` {status, reason}; `slots` {reset} or {changed: start → {before, after}};
- * `problem`, why a subscription was refused. Status: connecting, live, waiting (to reconnect), refused, closed.
+ * `problem`, why a subscription was refused. Status: connecting, live, moving (what is shown may be behind), waiting
+ * (to reconnect), refused, closed.
  */
 export class LiveCalendar extends EventTarget {
   slots = new Map();
@@ -157,7 +158,7 @@ export class LiveCalendar extends EventTarget {
     else if (message.view !== this.#view) return;
     else if (type === 'snapshot') this.#snapshot(message);
     else if (type === 'delta' && !this.#needsSnapshot) this.#delta(message);
-    else if (type === 'moved') this.#subscribeIn(100);
+    else if (type === 'moved') this.#setStatus('moving');
   }
 
   #welcomed() {

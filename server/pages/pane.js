@@ -2,7 +2,7 @@ import { addDays, dayOf, daysBetween, minutesAndSeconds, shortDay, timeOf } from
 import { Grid, STRIP_DAYS, make, setText } from './grid.js';
 import { LiveCalendar, newKey } from './live.js';
 
-const STATUS_TEXT = { waiting: 'reconnecting', refused: 'not connected', closed: 'not connected' };
+const STATUS_TEXT = { waiting: 'reconnecting', moving: 'catching up', refused: 'not connected', closed: 'not connected' };
 const BECAME = { open: 'is open again', held: 'is held by someone', booked: 'was booked by someone' };
 
 /** One visitor's view of the calendar, over a connection of its own. */

@@ -14,6 +14,7 @@ from protocol.ids import new_id
 from protocol.times import DAY
 from server.auth import USER_TOKEN_TTL_S
 from server.edge import Call, Endpoint, Reply
+from server.notices import TOKENS
 from server.paging import PageQuery, decode_cursor, page
 from server.principal import Principal
 from storage import people
@@ -95,10 +96,11 @@ async def list_service_tokens(call: Call[Any, PageQuery]) -> dict[str, Any]:
 
 async def revoke_service_token(call: Call[Any, Any]) -> None:
     token_id = call.id("id")
-    if await call.node.database.value("revoke_service_token", call.business_id, token_id) is None:
-        raise Refused("not_found", "there is no such token")
-    call.node.auth.revoked.add(token_id)
-    call.node.live.end_sessions_of(token_id)
+    async with call.node.database.transaction() as tx:
+        if await tx.value("revoke_service_token", call.business_id, token_id) is None:
+            raise Refused("not_found", "there is no such token")
+        await call.node.bulletin.post(tx, TOKENS, [token_id])
+    call.node.notices.revoke([token_id])
 
 
 def routes(node: Any) -> list[Endpoint]:

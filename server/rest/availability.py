@@ -4,49 +4,24 @@ Slots and the day's grid are answered from the calendar's memory as bytes made o
 finds them by its raw path, before anything is parsed.
 """
 
-from collections.abc import Sequence
+import asyncio
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from actors.actor import Actor
-from actors.calendar.slots import Slot, next_change_by_time, slots_between
-from actors.calendar.state import HOURLY, Calendar, Service
+from actors.questions import DayGrid, OpenSlots, OpenStarts, WorkingHours, bounds, day_bounds, hours_body
 from protocol import bodies, limits
 from protocol import events as ev
-from protocol.errors import Refused, invalid
-from protocol.times import END_OF_TIME, bounded_us, format_us, local_us, parse_date, zone
+from protocol.errors import Refused
+from protocol.times import DAY, format_us, local_us, parse_date, zone
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.permissions import may_touch_calendar
 from server.rest.bookings import asker
 from storage import bookings, catalogue
 
-_encode = msgspec.json.Encoder().encode
-_decode_moment = msgspec.json.Decoder(bodies.Moment).decode
-
-# Grids repeat: everybody's nine o'clock is the same text.
-_text = lru_cache(maxsize=16_384)(format_us)
-
-_TYPE_OF_WHY: Final = {
-    "past": "past",
-    "notice": "notice",
-    "horizon": "horizon",
-    "time_off": "unavailable",
-    "hold": "hold",
-    "booking": "appointment",
-    "full": "appointment",
-}
-_REASON_OF_WHY: Final = {
-    "past": "In the past",
-    "notice": "Inside the minimum notice",
-    "horizon": "Further ahead than bookings are taken",
-    "hold": "Held by a client",
-    "booking": "Booked by a client",
-    "full": "All places are taken",
-}
+_decode_starts: Final = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
 class SlotsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -67,110 +42,21 @@ class MonthQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     month: str
 
 
-def bounds(from_text: str, to_text: str, time_zone: str) -> tuple[int, int]:
-    """`[from, to)` in microseconds. Raises `Refused(validation_failed)`, also beyond `range_days_max` days."""
-    tz = zone(time_zone)
-    start = _bound("from", from_text, tz, 0)
-    end = _bound("to", to_text, tz, 24 * 60)
-    if end <= start:
-        raise invalid("to", "must be after from")
-    if end - start > limits.range_days_max * 24 * 3600 * 1_000_000:
-        raise invalid("to", f"at most {limits.range_days_max} days after from")
-    return start, end
-
-
-def _bound(field: str, text: str, tz: Any, minute: int) -> int:
-    if len(text) == 10:
-        return local_us(parse_date(field, text), minute, tz)
-    try:
-        # A plus sign that was not escaped arrives as a space.
-        return bounded_us(field, _decode_moment(_encode(text.replace(" ", "+"))))
-    except msgspec.MsgspecError:
-        raise invalid(field, "must be a date (2026-12-31) or an RFC 3339 time with offset") from None
-
-
 async def slots(call: Call[Any, SlotsQuery]) -> bytes:
-    q, professional_id = call.query, call.id("id")
-    actor = await call.node.actor(professional_id, call.business_id)
-    time_zone = q.time_zone or actor.calendar.time_zone
-    from_us, to_us = bounds(q.from_, q.to, time_zone)
-    service = service_of(actor.calendar, q.service_id)
-
-    def build(calendar: Calendar, now: int) -> tuple[bytes, int]:
-        found = slots_between(calendar, service, from_us, to_us, now)
-        body = bodies.SlotsAnswer(
-            version=calendar.version,
-            time_zone=time_zone,
-            slots=[
-                bodies.SlotAnswer(start=_text(s.start), end=_text(s.end), state=s.state, remaining=s.remaining)
-                for s in found
-                if s.state == "open"
-            ],
-        )
-        return _encode(body), _due(calendar, service, found, now)
-
-    return await call.node.read(call.request, call.principal, actor, build)
+    q = call.query
+    return await call.node.read(call, call.id("id"), OpenSlots(q.from_, q.to, q.service_id, q.time_zone))
 
 
 async def availability(call: Call[Any, DayQuery]) -> bytes:
-    q, professional_id = call.query, call.id("id")
-    actor = await call.node.actor(professional_id, call.business_id)
-    day = parse_date("date", q.date)
-    tz = zone(actor.calendar.time_zone)
-    from_us, to_us = local_us(day, 0, tz), local_us(day, 24 * 60, tz)
-    service = service_of(actor.calendar, q.service_id) if q.service_id else HOURLY
-    staff = call.principal.staff
-    reasons = (
-        await bookings.time_off_reasons(call.node.database, professional_id, from_us, to_us)
-        if staff and actor.calendar.blocks
-        else []
+    q, professional_id, staff = call.query, call.id("id"), call.principal.staff
+    # Whatever the calendar's zone is, its day lies within these.
+    from_us, to_us = day_bounds(q.date, "UTC")
+    time_off = (
+        await bookings.time_off_reasons(call.node.database, professional_id, from_us - DAY, to_us + DAY)
+        if staff
+        else ()
     )
-
-    def build(calendar: Calendar, now: int) -> tuple[bytes, int]:
-        found = slots_between(calendar, service, from_us, to_us, now)
-        grid = [
-            bodies.GridSlot(
-                start=_text(s.start),
-                end=_text(s.end),
-                available=s.state == "open",
-                type=_TYPE_OF_WHY[s.why] if s.why else None,  # type: ignore[arg-type]
-                reason=_reason(s.why, format_us(s.start), format_us(s.end), reasons) if staff and s.why else None,
-            )
-            for s in found
-        ]
-        body = bodies.DayAnswer(
-            date=q.date,
-            professional_id=professional_id,
-            version=calendar.version,
-            time_zone=calendar.time_zone,
-            slots=grid,
-        )
-        return _encode(body), _due(calendar, service, found, now)
-
-    return await call.node.read(call.request, call.principal, actor, build)
-
-
-def _reason(why: str, start: str, end: str, time_off: list[tuple[str, str, str]]) -> str:
-    if why != "time_off":
-        return _REASON_OF_WHY[why]
-    return next((text for a, b, text in time_off if a < end and b > start and text), "Not available")
-
-
-def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
-    """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
-    due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
-    ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
-    return min([due, *ends])
-
-
-def service_of(calendar: Calendar, service_id: str | None) -> Service:
-    """The terms asked for; hours by the hour when none are. Raises `Refused(not_found)`."""
-    if service_id is None:
-        return HOURLY
-    service = calendar.services.get(service_id)
-    if service is None:
-        raise Refused("not_found", "this professional offers no such service")
-    return service
+    return await call.node.read(call, professional_id, DayGrid(q.date, q.service_id, staff, tuple(time_off)))
 
 
 async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer:
@@ -178,22 +64,15 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
     q, service_id = call.query, call.id("id")
     await catalogue.service_by_id(call.node.database, call.business_id, service_id)
     time_zone = q.time_zone or "UTC"
-    from_us, to_us = bounds(q.from_, q.to, time_zone)
-    now = call.node.clock.now_us()
-    free: dict[tuple[int, int], list[str]] = {}
+    question = OpenStarts(service_id, *bounds(q.from_, q.to, time_zone))
     offering = await catalogue.offering(call.node.database, call.business_id, service_id)
     if len(offering) > limits.professionals_per_service_max:
         raise Refused("limit_reached", "too many professionals offer this service; ask each for its slots")
-    for professional_id in offering:
-        actor: Actor = await call.node.actor(professional_id, call.business_id)
-        service = actor.calendar.services.get(service_id)
-        if service is None:
-            continue
-        version = actor.calendar.version
-        open_slots = [s for s in slots_between(actor.calendar, service, from_us, to_us, now) if s.state == "open"]
-        await call.node.runtime.reader.settle(actor, version)
-        for s in open_slots:
-            free.setdefault((s.start, s.end), []).append(professional_id)
+    answers = await asyncio.gather(*(call.node.switchboard.read(i, call.business_id, question) for i in offering))
+    free: dict[tuple[int, int], list[str]] = {}
+    for professional_id, answer in zip(offering, answers, strict=True):
+        for start_and_end in _decode_starts(answer):
+            free.setdefault(start_and_end, []).append(professional_id)
     return bodies.AnySlotsAnswer(
         time_zone=time_zone,
         slots=[
@@ -204,17 +83,14 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
 
 
 async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
-    actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", actor.calendar.id)
+    professional_id = call.id("id")
+    time_zone = await call.node.switchboard.time_zone(professional_id, call.business_id)
+    may_touch_calendar(call.principal, "time_off.read", professional_id)
     first = parse_date("month", call.query.month + "-01")
-    tz = zone(actor.calendar.time_zone)
+    tz = zone(time_zone)
     following = (first + timedelta(days=31)).replace(day=1)
     days = await bookings.dates(
-        call.node.database,
-        actor.calendar.id,
-        local_us(first, 0, tz),
-        local_us(following, 0, tz),
-        actor.calendar.time_zone,
+        call.node.database, professional_id, local_us(first, 0, tz), local_us(following, 0, tz), time_zone
     )
     return bodies.DatesAnswer(month=call.query.month, dates=days)
 
@@ -222,11 +98,8 @@ async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
 # Working hours
 
 
-async def read_schedule(call: Call[Any, Any]) -> bodies.ScheduleAnswer:
-    actor = await call.node.actor(call.id("id"), call.business_id)
-    version, schedule = actor.calendar.version, actor.calendar.hours.schedule
-    await call.node.runtime.reader.settle(actor, version)
-    return _schedule_answer(actor.calendar.id, schedule, version)
+async def read_schedule(call: Call[Any, Any]) -> bytes:
+    return await call.node.switchboard.read(call.id("id"), call.business_id, WorkingHours())
 
 
 async def put_schedule(call: Call[bodies.SchedulePut, Any]) -> bodies.ScheduleAnswer:
@@ -234,7 +107,7 @@ async def put_schedule(call: Call[bodies.SchedulePut, Any]) -> bodies.ScheduleAn
     may_touch_calendar(call.principal, "schedule.write", professional_id)
     schedule = _schedule_of(call.body)
     version = await call.node.desk.change_schedule(asker(call), professional_id, schedule)
-    return _schedule_answer(professional_id, schedule, version)
+    return hours_body(professional_id, schedule, version)
 
 
 def _schedule_of(body: bodies.SchedulePut) -> ev.Schedule:
@@ -251,29 +124,8 @@ def _schedule_of(body: bodies.SchedulePut) -> ev.Schedule:
     )
 
 
-def _schedule_answer(professional_id: str, schedule: ev.Schedule, version: int) -> bodies.ScheduleAnswer:
-    return bodies.ScheduleAnswer(
-        professional_id=professional_id,
-        time_zone=schedule.time_zone,
-        weekly=[
-            bodies.WeeklyHours(weekday=r.weekday, start=_clock(r.start), end=_clock(r.end)) for r in schedule.weekly
-        ],
-        overrides=[
-            bodies.DatedOverride(
-                date=o.date, ranges=[bodies.HoursRange(start=_clock(a), end=_clock(b)) for a, b in o.ranges]
-            )
-            for o in schedule.overrides
-        ],
-        calendar_version=version,
-    )
-
-
 def _minutes(clock: str) -> int:
     return int(clock[:2]) * 60 + int(clock[3:])
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
@@ -284,12 +136,13 @@ async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
 
 
 async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
-    actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", actor.calendar.id)
+    professional_id = call.id("id")
+    await call.node.switchboard.require(professional_id, call.business_id)
+    may_touch_calendar(call.principal, "time_off.read", professional_id)
     auth, q = call.node.auth, call.query
     position = decode_cursor(auth, "time_off", q.cursor)
     items = await bookings.list_time_off(
-        call.node.database, actor.calendar.id, position[0] if position else None, q.limit + 1
+        call.node.database, professional_id, position[0] if position else None, q.limit + 1
     )
     return page(auth, "time_off", items, q.limit)
 

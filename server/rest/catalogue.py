@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from protocol import bodies
-from protocol.errors import Refused, invalid
+from protocol.errors import invalid
 from server.edge import Call, Endpoint, Reply, decode
+from server.notices import TERMS, refresh_terms
 from server.paging import PageQuery, decode_cursor, page
 from storage import catalogue, people
 
@@ -16,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 async def create_service(call: Call[bodies.ServiceCreate, Any]) -> Reply:
     service = await catalogue.add_service(call.tx, call.business_id, call.body)
-    _refresh(call, call.body.professional_ids)
+    await _refresh(call, call.body.professional_ids)
     return Reply(service, 201, {"Location": f"/api/v1/services/{service.id}"})
 
 
@@ -45,7 +46,7 @@ async def _page(call: Call[Any, PageQuery], professional_id: str | None) -> dict
 async def patch_service(call: Call[bodies.ServicePatch, Any]) -> bodies.Service:
     service_id = call.id("id")
     service = await catalogue.patch_service(call.tx, call.business_id, service_id, call.body)
-    _refresh(call, await catalogue.offering(call.tx, call.business_id, service_id))
+    await _refresh(call, await catalogue.offering(call.tx, call.business_id, service_id))
     return service
 
 
@@ -53,7 +54,7 @@ async def delete_service(call: Call[Any, Any]) -> None:
     service_id = call.id("id")
     offering = await catalogue.offering(call.tx, call.business_id, service_id)
     await catalogue.delete_service(call.tx, call.business_id, service_id)
-    _refresh(call, offering)
+    await _refresh(call, offering)
 
 
 class ServiceForProfessional(bodies.Body, kw_only=True):
@@ -85,7 +86,7 @@ async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
         service = await catalogue.add_service(call.tx, call.business_id, new)
         service_id = service.id
     await catalogue.link(call.tx, call.business_id, professional_id, service_id)
-    _refresh(call, [professional_id])
+    await _refresh(call, [professional_id])
     service = await catalogue.service_by_id(call.tx, call.business_id, service_id)
     return Reply(service, 201, {"Location": f"/api/v1/services/{service_id}"})
 
@@ -93,21 +94,13 @@ async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
 async def remove_service_from(call: Call[Any, Any]) -> None:
     professional_id = call.id("id")
     await catalogue.unlink(call.tx, call.business_id, professional_id, call.id("service_id"))
-    _refresh(call, [professional_id])
+    await _refresh(call, [professional_id])
 
 
-def _refresh(call: Call[Any, Any], professional_ids: list[str]) -> None:
-    """Lets active calendars take in the new terms as soon as they are durable."""
-    runtime = call.node.runtime
-
-    async def after() -> None:
-        try:
-            await runtime.roster.refresh_services(professional_ids)
-        except Refused:
-            # The write is done and must be told as done; the calendars are loaded anew instead.
-            runtime.roster.forget_services(professional_ids)
-
-    call.after_commit.append(after)
+async def _refresh(call: Call[Any, Any], professional_ids: list[str]) -> None:
+    """Lets active calendars take in the new terms once these are durable: here before the answer, elsewhere soon."""
+    await call.node.bulletin.post(call.tx, TERMS, professional_ids)
+    call.after_commit.append(lambda: refresh_terms(call.node.runtime.roster, professional_ids))
 
 
 def routes(node: Any) -> list[Endpoint]:

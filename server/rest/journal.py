@@ -20,10 +20,10 @@ class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 async def calendar_events(call: Call[Any, EventsQuery]) -> dict[str, Any]:
-    actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "journal.read", actor.calendar.id)
-    q = call.query
-    found = await bookings.list_events(call.node.database, actor.calendar.id, q.after, q.limit + 1)
+    calendar_id, q = call.id("id"), call.query
+    await call.node.switchboard.require(calendar_id, call.business_id)
+    may_touch_calendar(call.principal, "journal.read", calendar_id)
+    found = await bookings.list_events(call.node.database, calendar_id, q.after, q.limit + 1)
     more = len(found) > q.limit
     items = found[: q.limit]
     return {"items": items, "next_cursor": str(items[-1].version) if more else None}

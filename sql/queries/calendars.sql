@@ -33,8 +33,9 @@ SELECT calendar_id::text, fingerprint, outcome::text FROM idempotency_keys
 WHERE scope = $1 AND key = $2 AND created_at > now() - interval '24 hours';
 
 -- name: calendars_with_ended_holds
-SELECT DISTINCT calendar_id::text AS calendar_id, business_id::text AS business_id FROM bookings
-WHERE status = 'held' AND expires_at < now() LIMIT $1;
+SELECT DISTINCT b.calendar_id::text AS calendar_id, b.business_id::text AS business_id
+FROM bookings b JOIN calendars c ON c.id = b.calendar_id
+WHERE b.status = 'held' AND b.expires_at < now() AND c.shard = ANY ($1::int[]) LIMIT $2;
 
 -- name: forget_old_keys
 WITH old AS (
@@ -44,3 +45,6 @@ WITH old AS (
 DELETE FROM idempotency_keys k USING old WHERE k.scope = old.scope AND k.key = old.key
     AND k.created_at < now() - interval '24 hours'
 RETURNING 1;
+
+-- name: business_of_calendar
+SELECT business_id::text FROM calendars WHERE id = $1::uuid;

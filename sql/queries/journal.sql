@@ -94,7 +94,8 @@ INSERT INTO shards (id) SELECT generate_series(0, $1::int - 1) ON CONFLICT DO NO
 
 -- name: take_shards
 -- Waits for a batch in flight, because it holds the row; afterwards its fate is settled by `seq`.
-UPDATE shards SET epoch = epoch + 1 WHERE id = ANY ($1::int[]) RETURNING id, epoch, seq;
+WITH wanted AS (SELECT id FROM shards WHERE id = ANY ($1::int[]) ORDER BY id FOR UPDATE)
+UPDATE shards s SET epoch = s.epoch + 1 FROM wanted w WHERE s.id = w.id RETURNING s.id, s.epoch, s.seq;
 
 -- name: retake_shards
 UPDATE shards s SET epoch = s.epoch + 1 FROM unnest($1::int[], $2::bigint[]) AS mine (id, epoch)

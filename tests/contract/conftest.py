@@ -8,7 +8,8 @@ import pytest
 
 from actors.ports import CalendarStore
 from storage import migrations
-from tests.contract.world import FixedClock, House, MemoryWorld, PostgresWorld, World
+from tests.contract.cluster_world import cluster, own_redis, redis_cluster, shared_redis  # noqa: F401 - fixtures
+from tests.contract.world import SHARDS, FixedClock, House, MemoryWorld, PostgresWorld, World
 from tests.support.postgres import TestPostgres
 
 
@@ -37,8 +38,8 @@ async def world(database_of_world: str | None) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def journals(world: World) -> AsyncIterator[Callable[..., Any]]:
-    """Starts journals, each taking all shards; they stop with the test."""
+async def idle_journals(world: World) -> AsyncIterator[Callable[..., Any]]:
+    """Starts journals without any shard; they stop with the test."""
     started: list[Any] = []
 
     async def start(listener: Any) -> Any:
@@ -50,6 +51,18 @@ async def journals(world: World) -> AsyncIterator[Callable[..., Any]]:
     yield start
     for journal in started:
         await journal.stop()
+
+
+@pytest.fixture
+def journals(idle_journals: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts journals, each taking all shards."""
+
+    async def start(listener: Any) -> Any:
+        journal = await idle_journals(listener)
+        await journal.take(range(SHARDS))
+        return journal
+
+    return start
 
 
 @pytest.fixture

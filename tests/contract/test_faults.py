@@ -21,14 +21,14 @@ from protocol.frames import Frame
 from protocol.ids import booking_code, new_id
 from protocol.live import Delta, Snapshot
 from protocol.times import DAY, HOUR, MINUTE, format_us
-from tests.contract.world import NOON, SHARDS, FixedClock, House, MemoryWorld, service
+from tests.contract.world import NOON, FixedClock, House, HowMany, MemoryWorld, service
 from tests.core.model import Model
 from tests.core.states import assert_same
 from tests.support.faulty_journal import Fate, FaultyJournal
 
 
 async def open_house(world: MemoryWorld, **faults: Any) -> House:
-    return await House(world, FaultyJournal(world.database, range(SHARDS), **faults), FixedClock()).start()
+    return await House(world, FaultyJournal(world.database, **faults), FixedClock()).start()
 
 
 def book(service_id: str, minutes: int = 0, **more: Any) -> cmd.Book:
@@ -138,7 +138,7 @@ async def test_viewers_end_up_with_the_truth(seed: int) -> None:
     viewer = Viewer()
     viewer.world = world
     viewer.begin(view)
-    house.runtime.watch.join(view, viewer)
+    view.subscribers.add(viewer)
     answers = []
     for _ in range(150):
         ids = list(actor.calendar.reservations) or ["none"]
@@ -244,17 +244,14 @@ async def test_a_read_that_saw_a_lost_booking_is_made_again() -> None:
     await house.live(calendar)
     actor = house.runtime.roster.actors[calendar]
 
-    def build(state: Any, now: int) -> tuple[bytes, int]:
-        return b"%d" % len(state.reservations), now + HOUR
-
     lost = house.ask(calendar, book(s.id))
-    reading = asyncio.create_task(house.runtime.reader.read(actor, "count", build))
+    reading = asyncio.create_task(house.runtime.reader.read(actor, HowMany()))
     await asyncio.sleep(0)
     assert not reading.done()
     assert await told(lost) == "unavailable"
     assert actor.stale
     # Who comes with the actor in hand while it is stale is answered too.
-    late = asyncio.create_task(house.runtime.reader.read(actor, "count", build))
+    late = asyncio.create_task(house.runtime.reader.read(actor, HowMany()))
     assert await asyncio.wait_for(asyncio.gather(reading, late), 5) == [b"0", b"0"]
     assert not await house.runtime.reader.settled(actor, actor.committed + 1), "nothing is on its way"
 

@@ -14,8 +14,8 @@ from protocol import events as ev
 from protocol import limits
 from protocol.errors import Refused
 from protocol.ids import booking_code, new_id
-from protocol.times import HOUR, MINUTE
-from tests.contract.world import NOON, FixedClock, House, Scribe, SlowStore, World, booked, service
+from protocol.times import MINUTE
+from tests.contract.world import NOON, FixedClock, House, HowMany, Scribe, SlowStore, World, booked, service
 from tests.core.states import assert_same
 
 Houses = Callable[..., Any]
@@ -297,17 +297,14 @@ async def test_reads_never_run_ahead_of_the_database(world: World, houses: House
     loop = asyncio.get_running_loop()
     actor = await house.runtime.roster.activate(calendar, world.business, loop.time() + 10)
 
-    def build(state: Any, now: int) -> tuple[bytes, int]:
-        return b"%d" % len(state.reservations), now + HOUR
-
-    assert await house.runtime.reader.read(actor, "count", build) == b"0"
+    assert await house.runtime.reader.read(actor, HowMany()) == b"0"
     for expected in (1, 2, 3):
         booked = house.ask(calendar, book(s.id, 30 * expected))
-        for name in ("count", f"count {expected}"):
-            read = await house.runtime.reader.read(actor, name, build)
+        for question in (HowMany(), HowMany(expected)):
+            read = await house.runtime.reader.read(actor, question)
             assert int(read) <= len(await world.rows(calendar))
         await booked
-        assert int(await house.runtime.reader.read(actor, "count", build)) == expected
+        assert int(await house.runtime.reader.read(actor, HowMany())) == expected
 
 
 # Bounds

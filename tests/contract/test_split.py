@@ -10,8 +10,8 @@ from actors.calendar.commands import Sweep
 from actors.ports import Caller, Entry, Outcome, Work
 from protocol.ids import new_id
 from storage.batch import Fence
-from storage.journal import Writer
 from storage.meter import NullMeter
+from storage.writer import Writer
 
 
 class Listener:
@@ -26,34 +26,34 @@ class Listener:
 
 async def test_who_was_split_off_is_told_as_well(monkeypatch: Any) -> None:
     """The first statement is refused, the second never answered: callers of every group have deadlines to keep."""
-    writer = Writer("", [0], NullMeter(), "writer")
-    writer.fences[0] = Fence(1, 0)
-    listener = writer._listener = Listener()  # pyright: ignore[reportAttributeAccessIssue]
+    writer = Writer("", NullMeter(), "writer", {})
+    listener = Listener()
     answers = iter([asyncpg.UniqueViolationError("refused"), ConnectionResetError("cut")])
     away = asyncio.Event()
 
-    async def write(entries: Sequence[Entry]) -> Any:
+    async def connect() -> None:
+        pass
+
+    async def write(batch: Any, arguments: Any) -> Any:
         raise next(answers)
 
     async def come_back(entries: Sequence[Entry], before: Any) -> bool:
         await away.wait()
         return True
 
+    monkeypatch.setattr(writer, "_connect", connect)
     monkeypatch.setattr(writer, "_write", write)
     monkeypatch.setattr(writer, "_come_back", come_back)
+    await writer.start(listener)  # type: ignore[arg-type]
+    writer.open(0, Fence(1, 0))
     loop = asyncio.get_running_loop()
-    entries = [
-        Entry(
-            Work(name, Sweep(), Caller("b", "test", new_id()), loop.create_future(), loop.time() + 10),
-            0, (), 1, Outcome(0, 0), None,
-        )
-        for name in ("A", "B", "C")
-    ]  # fmt: skip
-    writer._in_flight = entries
-    committing = asyncio.create_task(writer._commit(entries))
+    for name in ("A", "B", "C"):
+        work = Work(name, Sweep(), Caller("b", "test", new_id()), loop.create_future(), loop.time() + 10)
+        writer.append(Entry(work, 0, (), 1, Outcome(0, 0), None))
     try:
         async with asyncio.timeout(5):
             while listener.waiting != {"A", "B", "C"}:
                 await asyncio.sleep(0.05)
+        assert next(answers, None) is None
     finally:
-        committing.cancel()
+        await writer.stop()

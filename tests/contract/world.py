@@ -21,6 +21,7 @@ from actors.ports import (
     StoredOutcome,
     Work,
 )
+from actors.questions import Question
 from actors.runtime import Runtime
 from protocol import events as ev
 from protocol.ids import new_id
@@ -78,6 +79,7 @@ class World(Protocol):
     async def rows(self, calendar_id: str) -> dict[str, RowSeen]: ...
     async def events(self, calendar_id: str) -> list[EventSeen]: ...
     async def position(self, shard: int) -> int: ...
+    async def epoch(self, shard: int) -> int: ...
 
 
 def service(**more: Any) -> Service:
@@ -103,7 +105,7 @@ class MemoryWorld:
         self.database.calendars[calendar_id].service_ids = {s.id for s in services}
 
     def journal(self) -> MemoryJournal:
-        return MemoryJournal(self.database, range(SHARDS))
+        return MemoryJournal(self.database)
 
     async def rows(self, calendar_id: str) -> dict[str, RowSeen]:
         return {
@@ -117,6 +119,9 @@ class MemoryWorld:
 
     async def position(self, shard: int) -> int:
         return self.database.shards[shard].seq
+
+    async def epoch(self, shard: int) -> int:
+        return self.database.shards[shard].epoch
 
 
 class PostgresWorld:
@@ -176,7 +181,7 @@ class PostgresWorld:
             )
 
     def journal(self) -> PostgresJournal:
-        return PostgresJournal(self.dsn, range(SHARDS), 2, NullMeter())
+        return PostgresJournal(self.dsn, self.database, 2, NullMeter())
 
     async def rows(self, calendar_id: str) -> dict[str, RowSeen]:
         found = await self.connection.fetch(
@@ -194,6 +199,9 @@ class PostgresWorld:
 
     async def position(self, shard: int) -> int:
         return int(await self.connection.fetchval("SELECT seq FROM shards WHERE id = $1", shard))
+
+    async def epoch(self, shard: int) -> int:
+        return int(await self.connection.fetchval("SELECT epoch FROM shards WHERE id = $1", shard))
 
 
 class Owner:
@@ -277,10 +285,11 @@ class House:
         self.world = world
         self.journal = journal
         self.clock = clock
-        self.runtime = Runtime(journal, store or world.store, clock)
+        self.runtime = Runtime(journal, store or world.store, clock, SHARDS)
 
     async def start(self) -> "House":
         await self.journal.start(self.runtime)
+        await self.journal.take(range(SHARDS))
         return self
 
     def work(
@@ -303,6 +312,15 @@ class House:
     async def live(self, calendar_id: str) -> Calendar:
         loop = asyncio.get_running_loop()
         return (await self.runtime.roster.activate(calendar_id, self.world.business, loop.time() + 10)).calendar
+
+
+class HowMany(Question, frozen=True):
+    """How many reservations there are; `salt` makes it another question."""
+
+    salt: int = 0
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        return b"%d" % len(calendar.reservations), now + DAY
 
 
 class SlowStore:

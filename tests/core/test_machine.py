@@ -71,7 +71,7 @@ class CalendarMachine(RuleBasedStateMachine):
         self.act(cmd.ChangeSchedule(schedule))
         for service in SERVICES:
             key = ViewKey("calendar", service.id, *WINDOW, ZONE)
-            self.views.append(View(service.id, key, service, self.live, self.now))
+            self.views.append(View(key, service, self.live, self.now))
 
     def _empty(self) -> Calendar:
         calendar = new_calendar("calendar", ZONE)

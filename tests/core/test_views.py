@@ -26,7 +26,7 @@ class Broken(Good):
 def test_a_subscriber_that_fails_is_dropped_and_the_others_are_told() -> None:
     """The journal's writer stands above `publish`: an exception there would end it."""
     calendar = new_calendar("c", "UTC")
-    view = View("v", ViewKey("c", "", NOON, NOON + DAY, "UTC"), HOURLY, calendar, NOON)
+    view = View(ViewKey("c", "", NOON, NOON + DAY, "UTC"), HOURLY, calendar, NOON)
     good, broken = Good(), Broken()
     view.subscribers.update({good, broken})
     start = view.starts[0]

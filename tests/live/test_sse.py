@@ -272,8 +272,10 @@ async def test_nothing_is_queued_between_falling_behind_and_the_snapshot() -> No
             if data == snapshot.sse:
                 sink.close()
 
-    sink, view, response = Stream(Visitor("v", None, True)), OnlySnapshots(), Slow()
+    view, response = OnlySnapshots(), Slow()
+    nobody: Any = None
+    sink = Stream(nobody, Visitor("v", None, True), view)  # type: ignore[arg-type]
     for frame in frames[:3]:
         sink.deliver(view, frame)  # type: ignore[arg-type]
-    await asyncio.wait_for(sink.send(response, view), 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(sink.send(response), 5)  # type: ignore[arg-type]
     assert response.written == [frames[0].sse, frames[1].sse, snapshot.sse]

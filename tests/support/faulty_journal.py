@@ -25,12 +25,11 @@ class FaultyJournal(MemoryJournal):
     def __init__(
         self,
         database: MemoryDatabase,
-        shards: Sequence[int],
         seed: int = 0,
         weights: tuple[int, ...] = (12, 4, 2, 1, 1),
         fates: Sequence[Fate] = (),
     ) -> None:
-        super().__init__(database, shards)
+        super().__init__(database)
         self._random = Random(seed)
         self._weights = weights
         self._fates = list(fates)
@@ -59,17 +58,12 @@ class FaultyJournal(MemoryJournal):
         # Only now: a statement whose connection is lost may still be under way.
         if written:
             try:
-                self._database.write(entries, self.fences)
+                self._database.write(entries, self._under)
             except (Guarded, Fenced):
                 written = False
         await self._turns()
-        before = dict(self.fences)
-        mine = [s for s, fence in before.items() if self._database.shards[s].epoch == fence.epoch]
-        self.fences = self._database.take(mine)
+        self.retake()
         self.writing = True
-        gone = before.keys() - self.fences.keys()
-        if gone:
-            self._listener.fenced(gone)
         if written:
             self._listener.committed(entries)
         else:

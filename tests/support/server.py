@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ SECRET = "a-secret-for-tests-that-is-long-enough-0123456789"
 class RunningServer:
     """`python -m server serve --demo` on a database. `kill` is SIGKILL, `stop` is SIGTERM."""
 
+    command: Sequence[str] = ("-m", "server")
+
     def __init__(self, dsn: str, directory: Path, **environment: str) -> None:
         self.dsn = dsn
         self.directory = directory
@@ -34,6 +37,10 @@ class RunningServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def name(self) -> str:
+        return self.environment.get("SLOTCAST_NODE_NAME", "")
 
     def start(self, *, wait: bool = True, port: int = 0) -> "RunningServer":
         """Starts it on a free port and waits until it is ready."""
@@ -50,7 +57,7 @@ class RunningServer:
         log = self.log.open("ab")
         self._mark = self.log.stat().st_size
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "server", "serve", "--demo"],
+            [sys.executable, *self.command, "serve", "--demo"],
             cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         log.close()

@@ -1,0 +1,215 @@
+"""What can be asked about a calendar without changing it: each question is answered as encoded bytes.
+
+A question is data, so that the node which has the calendar in memory can answer it, whichever node was asked.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from actors.calendar.slots import Slot, next_change_by_time, slots_between
+from actors.calendar.state import HOURLY, Calendar, Service
+from protocol import bodies, limits
+from protocol.errors import Refused, invalid
+from protocol.events import Schedule
+from protocol.times import END_OF_TIME, MINUTE, bounded_us, format_us, local_us, parse_date, zone
+
+_DAY_MINUTES: Final = 24 * 60
+_DATE_CHARS: Final = 10
+
+_encode = msgspec.json.Encoder().encode
+_decode_moment = msgspec.json.Decoder(bodies.Moment).decode
+
+# Grids repeat: everybody's nine o'clock is the same text.
+_text = lru_cache(maxsize=16_384)(format_us)
+
+_TYPE_OF_WHY: Final = {
+    "past": "past",
+    "notice": "notice",
+    "horizon": "horizon",
+    "time_off": "unavailable",
+    "hold": "hold",
+    "booking": "appointment",
+    "full": "appointment",
+}
+_REASON_OF_WHY: Final = {
+    "past": "In the past",
+    "notice": "Inside the minimum notice",
+    "horizon": "Further ahead than bookings are taken",
+    "hold": "Held by a client",
+    "booking": "Booked by a client",
+    "full": "All places are taken",
+}
+
+
+class Question(msgspec.Struct, frozen=True, tag_field="type", cache_hash=True):
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        """The answer, and the instant until which it stays true if nothing happens. Raises `Refused`."""
+        raise NotImplementedError
+
+
+class OpenSlots(Question, frozen=True, tag=True):
+    """Starts that can be booked. `time_zone` is the calendar's unless given; for the bounds see `bounds`."""
+
+    from_: str
+    to: str
+    service_id: str | None = None
+    time_zone: str | None = None
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        time_zone = self.time_zone or calendar.time_zone
+        from_us, to_us = bounds(self.from_, self.to, time_zone)
+        service = service_of(calendar, self.service_id)
+        found = slots_between(calendar, service, from_us, to_us, now)
+        body = bodies.SlotsAnswer(
+            version=calendar.version,
+            time_zone=time_zone,
+            slots=[
+                bodies.SlotAnswer(start=_text(s.start), end=_text(s.end), state=s.state, remaining=s.remaining)
+                for s in found
+                if s.state == "open"
+            ],
+        )
+        return _encode(body), _due(calendar, service, found, now)
+
+
+class OpenStarts(Question, frozen=True, tag=True):
+    """As pairs of start and end, to be joined with those of other calendars; none where it is not offered."""
+
+    service_id: str
+    from_us: int
+    to_us: int
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        service = calendar.services.get(self.service_id)
+        if service is None:
+            return b"[]", END_OF_TIME
+        found = slots_between(calendar, service, self.from_us, self.to_us, now)
+        return _encode([(s.start, s.end) for s in found if s.state == "open"]), _due(calendar, service, found, now)
+
+
+class DayGrid(Question, frozen=True, tag=True):
+    """Every slot of a day of the calendar's zone, for `staff` with the reason where it is not available.
+
+    `time_off` are `(start, end, text)` of what the rows say beside the calendar.
+    """
+
+    date: str
+    service_id: str | None
+    staff: bool
+    time_off: tuple[tuple[str, str, str], ...] = ()
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        from_us, to_us = day_bounds(self.date, calendar.time_zone)
+        service = service_of(calendar, self.service_id) if self.service_id else HOURLY
+        found = slots_between(calendar, service, from_us, to_us, now)
+        body = bodies.DayAnswer(
+            date=self.date,
+            professional_id=calendar.id,
+            version=calendar.version,
+            time_zone=calendar.time_zone,
+            slots=[self._grid_slot(s) for s in found],
+        )
+        return _encode(body), _due(calendar, service, found, now)
+
+    def _grid_slot(self, slot: Slot) -> bodies.GridSlot:
+        kind: Any = _TYPE_OF_WHY[slot.why] if slot.why else None
+        return bodies.GridSlot(
+            start=_text(slot.start),
+            end=_text(slot.end),
+            available=slot.state == "open",
+            type=kind,
+            reason=self._reason(slot) if self.staff and slot.why else None,
+        )
+
+    def _reason(self, slot: Slot) -> str:
+        if slot.why != "time_off":
+            return _REASON_OF_WHY[slot.why]
+        start, end = format_us(slot.start), format_us(slot.end)
+        return next((text for a, b, text in self.time_off if a < end and b > start and text), "Not available")
+
+
+class WorkingHours(Question, frozen=True, tag=True):
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        return _encode(hours_body(calendar.id, calendar.hours.schedule, calendar.version)), END_OF_TIME
+
+
+class Zone(Question, frozen=True, tag=True):
+    """The calendar's time zone, as JSON text."""
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        return _encode(calendar.time_zone), END_OF_TIME
+
+
+AnyQuestion = OpenSlots | OpenStarts | DayGrid | WorkingHours | Zone
+
+
+def bounds(from_text: str, to_text: str, time_zone: str) -> tuple[int, int]:
+    """`[from, to)` in microseconds, of dates of `time_zone`, both included, or of instants, the second excluded.
+
+    Raises `Refused(validation_failed)`, also beyond `range_days_max` days.
+    """
+    tz = zone(time_zone)
+    start = _bound("from", from_text, tz, 0)
+    end = _bound("to", to_text, tz, _DAY_MINUTES)
+    if end <= start:
+        raise invalid("to", "must be after from")
+    if end - start > limits.range_days_max * _DAY_MINUTES * MINUTE:
+        raise invalid("to", f"at most {limits.range_days_max} days after from")
+    return start, end
+
+
+def day_bounds(date: str, time_zone: str) -> tuple[int, int]:
+    """The day's `[from, to)` in microseconds."""
+    day, tz = parse_date("date", date), zone(time_zone)
+    return local_us(day, 0, tz), local_us(day, _DAY_MINUTES, tz)
+
+
+def _bound(field: str, text: str, tz: Any, minute: int) -> int:
+    if len(text) == _DATE_CHARS:
+        return local_us(parse_date(field, text), minute, tz)
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        return bounded_us(field, _decode_moment(_encode(text.replace(" ", "+"))))
+    except msgspec.MsgspecError:
+        raise invalid(field, "must be a date (2026-12-31) or an RFC 3339 time with offset") from None
+
+
+def service_of(calendar: Calendar, service_id: str | None) -> Service:
+    """The terms asked for; hours by the hour when none are. Raises `Refused(not_found)`."""
+    if service_id is None:
+        return HOURLY
+    service = calendar.services.get(service_id)
+    if service is None:
+        raise Refused("not_found", "this professional offers no such service")
+    return service
+
+
+def hours_body(calendar_id: str, schedule: Schedule, version: int) -> bodies.ScheduleAnswer:
+    return bodies.ScheduleAnswer(
+        professional_id=calendar_id,
+        time_zone=schedule.time_zone,
+        weekly=[
+            bodies.WeeklyHours(weekday=r.weekday, start=_clock(r.start), end=_clock(r.end)) for r in schedule.weekly
+        ],
+        overrides=[
+            bodies.DatedOverride(
+                date=o.date, ranges=[bodies.HoursRange(start=_clock(a), end=_clock(b)) for a, b in o.ranges]
+            )
+            for o in schedule.overrides
+        ],
+        calendar_version=version,
+    )
+
+
+def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
+    """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
+    due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
+    ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
+    return min([due, *ends])
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"

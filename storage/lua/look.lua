@@ -1,0 +1,3 @@
+-- ARGV: notices, what is known.
+
+return sight(ARGV[2])
