@@ -46,10 +46,10 @@ lint: setup ## style, types and import direction; one line each when clean
 test: lint ## lint, then every test
 	@$(BIN)/python -m pytest $(ARGS)
 
-# Fault tests read SLOTCAST_PROVE: `long` runs every seed and duration, `quick` or unset a short form.
-prove: setup ## the fault tests in their long form (QUICK=1 for the short one)
+# They read SLOTCAST_PROVE: `long` runs every seed and duration, `quick` or unset a short form.
+prove: setup ## faults and simulations in their long form (QUICK=1 for the short one)
 	@export SLOTCAST_PROVE=$(if $(filter-out 0,$(QUICK)),quick,long)
-	$(BIN)/python -m pytest tests/faults --timeout=3600 $(ARGS)
+	$(BIN)/python -m pytest tests/core/test_simulation.py tests/faults --timeout=3600 $(ARGS)
 
 prove-quick: ## the fault tests in their short form
 	@$(MAKE) prove QUICK=1

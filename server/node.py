@@ -40,7 +40,7 @@ from storage.bulletin import Bulletin
 from storage.calendars import PostgresCalendars
 from storage.journal import PostgresJournal
 from storage.keys import Keys
-from storage.ownership import SingleNode, choose_shard_count
+from storage.ownership import DatabaseLock, choose_shard_count
 from storage.postgres import Database
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Node:
         self._dsn = dsn
         self._tasks: set[asyncio.Task[Any]] = set()
         self._journal: PostgresJournal
-        self._ownership: SingleNode | None = None
+        self._lock: DatabaseLock | None = None
         self.cluster: Cluster | None = None
 
     async def start(self) -> None:
@@ -136,14 +136,16 @@ class Node:
 
     async def _stand_alone(self, store: CalendarStore) -> Loops:
         """Owns every shard, under a lock that no other node can have."""
-        ownership = self._ownership = SingleNode(self._dsn, self.lost_ownership.set)
-        await ownership.claim()
+        lock = self._lock = DatabaseLock(self._dsn, self.lost_ownership.set)
+        await lock.claim()
         await self._journal.take(range(self.shard_count))
         self.switchboard = Switchboard(self.runtime, store)
-        return [("ownership", ownership.watch(self._journal))]
+        return [("ownership", lock.watch(self._journal))]
 
     async def _join(self, store: CalendarStore) -> Loops:
         """Becomes one of the nodes that share the shards; which are its own shows in the first seconds."""
+        lock = self._lock = DatabaseLock(self._dsn, self.lost_ownership.set, shared=True)
+        await lock.claim()
         cluster = self.cluster = cluster_over_redis(
             await reach_redis(self.settings.redis_url),
             self.settings,
@@ -158,7 +160,7 @@ class Node:
         )
         await cluster.start()
         self.switchboard = cluster.switchboard
-        return cluster.loops()
+        return [("ownership", lock.watch()), *cluster.loops()]
 
     def _guard(self, loop: Coroutine[Any, Any, None], name: str) -> None:
         """A background task has no right to end: if one does, the node stops."""
@@ -207,8 +209,8 @@ class Node:
         if self.cluster is not None:
             # Only now: nobody may take its shards at once while something of them could still be written.
             await self.cluster.stop()
-        if self._ownership is not None:
-            await self._ownership.release()
+        if self._lock is not None:
+            await self._lock.release()
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
         self.access_log.flush()

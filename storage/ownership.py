@@ -1,4 +1,4 @@
-"""One node, one database: who owns every shard when there is no Redis to share them out."""
+"""Who may serve a database: one node that owns every shard, or any number that share them out over Redis."""
 
 import asyncio
 import logging
@@ -22,15 +22,18 @@ _CLAIM_PAUSE_S: Final = 0.3
 
 
 class AlreadyRunning(Exception):
-    """Another node without Redis serves this database."""
+    """The database is served by a node that cannot share it, or by some that this one would not share it with."""
 
 
-class SingleNode:
-    """Holds an advisory lock for as long as the node lives. The lock keeps a second node from starting, and says who
-    may take shards again that were fenced; what protects the data is the fence.
+class DatabaseLock:
+    """Holds an advisory lock for as long as the node lives: alone, or together with others that are in a cluster.
+
+    The lock keeps a node from starting beside the wrong others, and says who may take shards again that were fenced.
+    What protects the data is the fence.
     """
 
-    def __init__(self, dsn: str, lost: Callable[[], None]) -> None:
+    def __init__(self, dsn: str, lost: Callable[[], None], *, shared: bool = False) -> None:
+        self._query = "share_database" if shared else "claim_database"
         self._dsn = dsn
         self._lost = lost
         self._name = f"slotcast ownership {new_id()}"
@@ -47,23 +50,25 @@ class SingleNode:
         # After a cut, Postgres may not have noticed that this node's earlier session is gone.
         await connection.fetch(sql("end_earlier_sessions"), self._name)
         for _ in range(_CLAIM_TRIES):
-            if await connection.fetchval(sql("claim_database")):
+            if await connection.fetchval(sql(self._query)):
                 return
             await asyncio.sleep(_CLAIM_PAUSE_S)
-        raise AlreadyRunning("another node without SLOTCAST_REDIS_URL is running on this database")
+        raise AlreadyRunning(
+            "another node without SLOTCAST_REDIS_URL is running on this database, or nodes with it while this has none"
+        )
 
-    async def watch(self, journal: PostgresJournal) -> None:
-        """Sees to it that this node has its shards, or stops.
+    async def watch(self, journal: PostgresJournal | None = None) -> None:
+        """Sees to it that this node may serve the database, or stops.
 
-        Claims again after a lost connection, and calls `lost` when another node was faster. Shards whose epoch was
-        advanced by somebody else, while the lock is this node's, are taken again.
+        Claims again after a lost connection, and calls `lost` when another node was faster. Shards of `journal` whose
+        epoch was advanced by somebody else, while the lock is this node's alone, are taken again.
         """
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
             try:
                 assert self._connection is not None
                 await self._connection.fetchval("SELECT 1")
-                if lost := journal.lost_shards:
+                if journal is not None and (lost := journal.lost_shards):
                     await self._take_again(self._connection, journal, lost)
             except (*CLIENT_ERRORS, asyncpg.PostgresError):
                 if not await self._claim_again():

@@ -119,3 +119,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 
 
 -- name: claim_database
 SELECT pg_try_advisory_lock(hashtext('slotcast single node'));
+
+-- name: share_database
+SELECT pg_try_advisory_lock_shared(hashtext('slotcast single node'));

@@ -208,6 +208,7 @@ async def storm(world: World) -> None:
         raise AssertionError(f"{error}\n" + "\n".join(raging.story)) from error
 
 
+@pytest.mark.timeout(3600 if LONG else 300)
 def test_no_storm_leaves_a_lasting_trace() -> None:
     given = os.environ.get("SLOTCAST_TEST_SEED")
     first = random.randrange(10**9)
