@@ -1,4 +1,4 @@
-"""Timed upkeep of the database: keys that are a day old, and holds of calendars nobody has asked for."""
+"""Timed upkeep of the database: old keys, sessions long over, and holds of calendars nobody has asked for."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ log = logging.getLogger("slotcast.upkeep")
 
 _EVERY_S: Final = 30.0
 _KEYS_AT_ONCE_MAX: Final = 5_000
+_SESSIONS_AT_ONCE_MAX: Final = 1_000
 _CALENDARS_AT_ONCE_MAX: Final = 200
 
 
@@ -38,6 +39,7 @@ class Upkeep:
     async def once(self) -> None:
         while len(await self._database.fetch("forget_old_keys", _KEYS_AT_ONCE_MAX)) == _KEYS_AT_ONCE_MAX:
             pass
+        await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_with_ended_holds", _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

@@ -29,14 +29,19 @@ from server.desk import Desk
 from server.live.hub import Hub
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
+from server.notices import Notices
+from server.passwords import Passwords
+from server.places import Places
 from server.principal import Principal
 from server.ready import ReadyAnswers
+from server.sessions import Sessions
 from storage import migrations
 from storage.calendars import PostgresCalendars
 from storage.journal import PostgresJournal
 from storage.keys import Keys
 from storage.ownership import SingleNode, choose_shard_count
 from storage.postgres import Database
+from storage.sessions import revoked
 
 DRAIN_SHARE: Final = 0.5
 CLEANUP_SHARE: Final = 0.15
@@ -62,6 +67,8 @@ class Node:
     live: Hub
     ready: ReadyAnswers
     businesses: Businesses
+    places: Places
+    sessions: Sessions
     shard_count: int
 
     def __init__(self, settings: Settings, dsn: str) -> None:
@@ -69,6 +76,8 @@ class Node:
         self.log = structlog.get_logger("slotcast")
         self.clock: Clock = SystemClock()
         self.auth = Auth(settings.jwt_secret)
+        self.passwords = Passwords()
+        self.notices = Notices()
         self.metrics = Metrics()
         self.keys = Keys()
         self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
@@ -87,7 +96,9 @@ class Node:
         if settings.migrate_on_start:
             await migrations.up(dsn)
         self.database = await Database.open(dsn, settings.pool_size, self.metrics)
-        self.businesses = Businesses(self.database)
+        self.businesses = Businesses(self.database, self.clock)
+        self.places = Places(self.database)
+        self.sessions = Sessions(self.database, self.auth, self.notices, self.businesses)
         self._ownership = SingleNode(dsn, self.lost_ownership.set)
         await self._ownership.claim()
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
@@ -95,10 +106,10 @@ class Node:
         self._journal = PostgresJournal(dsn, shards, settings.journal_writers, self.metrics)
         self.runtime = Runtime(self._journal, PostgresCalendars(self.database), self.clock)
         await self._journal.start(self.runtime)
-        self.desk = Desk(self.runtime, self.database, self.auth)
+        self.desk = Desk(self.runtime, self.database, self.auth, self.businesses, self.places)
         self.ready = ReadyAnswers(self.runtime, self.clock)
         self.live = Hub(self)
-        self.auth.revoked = {r["id"] for r in await self.database.fetch("revoked_tokens")}
+        await self._take_note()
         self.metrics.collect_from(self._readings)
         upkeep = Upkeep(self.database, self.runtime)
         for name, loop in (
@@ -114,6 +125,19 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+
+    async def _take_note(self) -> None:
+        """Of what was revoked before the start, and of every change that makes untrue what is remembered here."""
+        notices = self.notices
+        notices.listen("businesses", self.businesses.forget)
+        notices.listen("places", self.places.forget)
+        notices.listen("tokens", self.auth.revoke)
+        notices.listen("sessions", self.auth.end_sessions)
+        notices.listen("tokens", self.live.end_sessions_of)
+        notices.listen("sessions", self.live.end_sessions_of)
+        tokens, sessions = await revoked(self.database)
+        self.auth.revoke(tokens)
+        self.auth.end_sessions(sessions)
 
     def _guard(self, loop: Coroutine[Any, Any, None], name: str) -> None:
         """A background task has no right to end: if one does, the node stops."""
@@ -156,6 +180,7 @@ class Node:
             await self._ownership.release()
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
+        self.passwords.close()
         self.access_log.flush()
 
     # For handlers

@@ -18,6 +18,8 @@ from storage import catalogue
 if TYPE_CHECKING:
     from server.node import Node
 
+NEEDS: Final = "availability.read"
+"""What watching needs."""
 _TRIES_MAX: Final = 3
 _DATE_CHARS: Final = 10
 
@@ -65,9 +67,11 @@ async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list
 
 async def _open(node: "Node", visitor: Visitor, message: Subscribe) -> list[tuple[Actor, View, int]]:
     """The views, each with the version that must be committed before it is shown."""
+    if visitor.principal is not None:
+        permissions.reach(visitor.principal, NEEDS)
     found: list[tuple[Actor, View, int]] = []
     for actor in await _actors(node, visitor, message):
-        permissions.reach(await principal_for(node, visitor, actor), "availability.read")
+        permissions.reach(await principal_for(node, visitor, actor), NEEDS)
         if visitor.principal is None and max(len(message.from_), len(message.to)) > _DATE_CHARS:
             # Each different range is a view of its own, and a calendar keeps only so many.
             raise invalid("from", "without login, from and to are dates")

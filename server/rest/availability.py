@@ -20,7 +20,6 @@ from protocol.errors import Refused, invalid
 from protocol.times import END_OF_TIME, bounded_us, format_us, local_us, parse_date, zone
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
-from server.permissions import may_touch_calendar
 from server.rest.bookings import asker
 from storage import bookings, catalogue
 
@@ -205,7 +204,7 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
 
 async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
     actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", actor.calendar.id)
+    await call.may_touch("time_off.read", actor.calendar.id)
     first = parse_date("month", call.query.month + "-01")
     tz = zone(actor.calendar.time_zone)
     following = (first + timedelta(days=31)).replace(day=1)
@@ -231,7 +230,7 @@ async def read_schedule(call: Call[Any, Any]) -> bodies.ScheduleAnswer:
 
 async def put_schedule(call: Call[bodies.SchedulePut, Any]) -> bodies.ScheduleAnswer:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     schedule = _schedule_of(call.body)
     version = await call.node.desk.change_schedule(asker(call), professional_id, schedule)
     return _schedule_answer(professional_id, schedule, version)
@@ -278,14 +277,14 @@ def _clock(minutes: int) -> str:
 
 async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     made = await call.node.desk.block_time(asker(call), professional_id, call.body)
     return Reply(made, 201, {"Location": f"/api/v1/professionals/{professional_id}/time-off/{made.id}"})
 
 
 async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
     actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", actor.calendar.id)
+    await call.may_touch("time_off.read", actor.calendar.id)
     auth, q = call.node.auth, call.query
     position = decode_cursor(auth, "time_off", q.cursor)
     items = await bookings.list_time_off(
@@ -296,7 +295,7 @@ async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
 
 async def delete_time_off(call: Call[Any, Any]) -> None:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     await call.node.desk.unblock_time(asker(call), professional_id, call.id("time_off_id"))
 
 

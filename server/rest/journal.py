@@ -8,7 +8,6 @@ from msgspec import Meta
 from protocol import bodies, limits
 from server.edge import Call, Endpoint
 from server.paging import Limit
-from server.permissions import may_touch_calendar
 from storage import bookings
 
 
@@ -21,7 +20,7 @@ class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 async def calendar_events(call: Call[Any, EventsQuery]) -> dict[str, Any]:
     actor = await call.node.actor(call.id("id"), call.business_id)
-    may_touch_calendar(call.principal, "journal.read", actor.calendar.id)
+    await call.may_touch("journal.read", actor.calendar.id)
     q = call.query
     found = await bookings.list_events(call.node.database, actor.calendar.id, q.after, q.limit + 1)
     more = len(found) > q.limit

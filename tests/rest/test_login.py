@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.rest.access import hash_password
+from server.passwords import hash_password
 from tests.conftest import business_of
 from tests.rest.helpers import problem
 from tests.support.server import Api, RunningServer
@@ -18,7 +18,7 @@ async def user(server: RunningServer, db: asyncpg.Connection, business_id: str) 
     """A manager with a password, known by e-mail, username and phone."""
     found = {
         "id": str(uuid.uuid4()), "email": f"{uuid.uuid4().hex}@example.org", "username": uuid.uuid4().hex,
-        "phone": f"+49{uuid.uuid4().int % 10**12}", "password": "correct horse battery",
+        "phone": f"+4930{10**8 + uuid.uuid4().int % 10**8}", "password": "correct horse battery",
     }  # fmt: skip
     await db.execute(
         "INSERT INTO users (id, email, username, phone, name, password_hash) VALUES ($1, $2, $3, $4, 'A user', $5)",
@@ -113,11 +113,17 @@ async def test_a_login_of_another_form_is_invalid(api: Api, body: Any) -> None:
     problem(await api.with_token(None).post("auth/login", body), "validation_failed")
 
 
-async def test_a_user_of_no_business_gets_no_token(api: Api, db: asyncpg.Connection, user: dict[str, Any]) -> None:
-    """The password is right, but there is nothing to be let into."""
+async def test_a_user_of_no_business_has_only_their_account(
+    api: Api, db: asyncpg.Connection, user: dict[str, Any]
+) -> None:
+    """The password is right; what they may see is themselves."""
     await db.execute("DELETE FROM memberships WHERE user_id = $1", user["id"])
-    body = {"email": user["email"], "password": user["password"]}
-    problem(await api.with_token(None).post("auth/login", body), "forbidden")
+    answer = await api.with_token(None).post("auth/login", {"email": user["email"], "password": user["password"]})
+    assert (answer.status, answer.json["role"], answer.json["business_id"]) == (200, "user", None)
+    caller = api.with_token(answer.json["access_token"])
+    assert (await caller.get("users/me")).json["id"] == user["id"]
+    for path in ("clients", "professionals", "services", "bookings", "service-tokens", "users"):
+        problem(await caller.get(path), "forbidden")
 
 
 async def test_sql_in_a_name_is_only_a_name(api: Api) -> None:
