@@ -51,6 +51,7 @@ password_hash_kib: Final = 19_456
 """Parameters of argon2id: some 25 ms on one core."""
 passwords_waiting_max: Final = 64
 """Passwords waiting to be hashed; beyond it sign-ins are refused."""
+passwords_wait_s: Final = 5.0
 passwords_retry_after_s: Final = 2
 token_chars_max: Final = 4_096
 access_token_ttl_s: Final = 15 * 60
@@ -105,5 +106,6 @@ assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
 assert 60 * locations_per_manager_max + 500 < token_chars_max < header_line_bytes_max, "a token must fit its header"
+assert passwords_wait_s < request_deadline_s
 assert refresh_grace_s < access_token_ttl_s < refresh_token_ttl_s
 assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"

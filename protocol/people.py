@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol import limits
@@ -93,7 +92,7 @@ class Session(Answer, kw_only=True):
 
 
 class User(Answer, kw_only=True):
-    """`role`, `business_id` and `membership_id` tell the membership under which the user is listed or signed in."""
+    """`role` and `business_id` are those of the sign-in or, in a list of members, of the membership `membership_id`."""
 
     id: str
     name: str
@@ -125,12 +124,3 @@ class UserPatch(Body, kw_only=True):
     phone: Phone | UnsetType | None = UNSET
     password: Password | UnsetType = UNSET
     current_password: GivenPassword | None = None
-
-
-class Choice(msgspec.Struct, kw_only=True):
-    """A business that a user may sign in to."""
-
-    id: str
-    slug: str
-    name: str
-    role: MemberRole

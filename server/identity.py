@@ -13,6 +13,9 @@ from protocol.errors import invalid
 
 _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,62}[a-z0-9])\Z")
 
+_E164_CHARS_MIN: Final = 8
+"""The shortest numbers there are, with plus sign and country code; the library takes shorter ones for possible."""
+
 
 def email(text: str, field: str = "email") -> str:
     """The address with its domain in ASCII (IDNA) and all in lower case. Raises `Refused(validation_failed)`.
@@ -21,7 +24,7 @@ def email(text: str, field: str = "email") -> str:
     which are two mailboxes.
     """
     try:
-        found = validate_email(text.strip(), check_deliverability=False)
+        found = validate_email(text.strip(), check_deliverability=False, strict=True)
     except EmailNotValidError as error:
         raise invalid(field, str(error)) from None
     return f"{found.local_part.lower()}@{found.ascii_domain.lower()}"
@@ -39,7 +42,10 @@ def phone(text: str, region: str | None = None, field: str = "phone") -> str:
         raise invalid(field, "is no telephone number; write it with its country code, as +49 30 1234567") from None
     if number.extension is not None or not phonenumbers.is_possible_number(number):
         raise invalid(field, "is no telephone number of that country")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if len(found) < _E164_CHARS_MIN:
+        raise invalid(field, "is too short for a telephone number")
+    return found
 
 
 def username(text: str, field: str = "username") -> str:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _hasher: Final = PasswordHasher(
     time_cost=limits.password_hash_passes, memory_cost=limits.password_hash_kib, parallelism=1
 )
-_NICE: Final = 10
+_NICE: Final = 5
 _MANY_CORES: Final = 4
 
 
@@ -56,6 +56,10 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
+def _too_many() -> Refused:
+    return Refused("overloaded", "too many sign-ins at once", retry_after_s=limits.passwords_retry_after_s)
+
+
 class Passwords:
     def __init__(self) -> None:
         threads = 1 if (os.cpu_count() or 1) < _MANY_CORES else 2
@@ -78,10 +82,13 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= limits.passwords_waiting_max:
-            raise Refused("overloaded", "too many sign-ins at once", retry_after_s=limits.passwords_retry_after_s)
+            raise _too_many()
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            async with asyncio.timeout(limits.passwords_wait_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            raise _too_many() from None
         finally:
             self._waiting -= 1
 
