@@ -1,4 +1,4 @@
-"""Timed upkeep of the database: keys that are a day old, and holds of calendars nobody has asked for.
+"""Timed upkeep of the database: old keys, sessions long over, and holds of calendars nobody has asked for.
 
 Every node does it, each for the shards it owns.
 """
@@ -15,6 +15,7 @@ log = logging.getLogger("slotcast.upkeep")
 
 _EVERY_S: Final = 30.0
 _KEYS_AT_ONCE_MAX: Final = 5_000
+_SESSIONS_AT_ONCE_MAX: Final = 1_000
 _CALENDARS_AT_ONCE_MAX: Final = 200
 _SHARD_OF_KEYS: Final = 0
 """Keys are of no shard; whoever owns this one forgets them for all nodes."""
@@ -44,6 +45,7 @@ class Upkeep:
         owned = self._runtime.owned
         if _SHARD_OF_KEYS in owned:
             await self._forget_old_keys()
+            await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_with_ended_holds", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

@@ -34,8 +34,9 @@ Horizon = Annotated[int, Meta(ge=1, le=limits.horizon_days_max)]
 Capacity = Annotated[int, Meta(ge=1, le=limits.capacity_max)]
 ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)|^24:00$(?!\n)", examples=["09:00"])]
 
+Permission = Annotated[str, Meta(max_length=64, pattern=r"^[a-z_]+\.[a-z_]+$(?!\n)", examples=["bookings.read"])]
+
 BookingStatus = Literal["pending", "confirmed", "completed", "cancelled", "rejected", "expired", "no_show"]
-Role = Literal["owner", "manager", "professional", "service"]
 
 
 class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -53,23 +54,6 @@ class Empty(Body, kw_only=True):
 # Access
 
 
-class Login(Body, kw_only=True):
-    """One of `email`, `username` or `phone`."""
-
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    email: Email | None = None
-    username: Name | None = None
-    phone: Phone | None = None
-
-
-class Access(Answer, kw_only=True):
-    """`expires_in` is in seconds."""
-
-    access_token: str
-    token_type: Literal["Bearer"]
-    expires_in: int
-
-
 class Ticket(Answer, kw_only=True):
     """Good once, within `expires_in` seconds, as `?ticket=` of the live endpoint."""
 
@@ -78,17 +62,21 @@ class Ticket(Answer, kw_only=True):
 
 
 class ServiceTokenCreate(Body, kw_only=True):
+    """`scopes` are permissions out of those that the role has; without them, all of these."""
+
     name: Name
+    scopes: Annotated[list[Permission], Meta(min_length=1, max_length=limits.scopes_per_token_max)] | None = None
     role: Literal["owner", "manager", "service"] = "service"
     ttl_days: Annotated[int, Meta(ge=1, le=3650)] = 365
 
 
 class ServiceToken(Answer, kw_only=True):
-    """`token` is shown once, when it is issued."""
+    """`token` is shown once, when it is issued. No `scopes` is everything that the role may do."""
 
     id: str
     name: str
     role: str
+    scopes: list[str] | None
     created_at: str
     expires_at: str
     revoked_at: str | None = None

@@ -43,6 +43,27 @@ professionals_per_service_max: Final = 50
 slots_per_answer_max: Final = 5_000
 """Also of a view: its snapshot, some 110 bytes a slot, must stay well below `socket_cut_bytes`."""
 
+# People
+password_chars_min: Final = 8
+password_chars_max: Final = 1_024
+password_hash_passes: Final = 2
+password_hash_kib: Final = 19_456
+"""Parameters of argon2id: some 25 ms on one core."""
+passwords_waiting_max: Final = 64
+"""Passwords waiting to be hashed; beyond it sign-ins are refused."""
+passwords_wait_s: Final = 5.0
+passwords_retry_after_s: Final = 2
+token_chars_max: Final = 4_096
+access_token_ttl_s: Final = 15 * 60
+refresh_token_ttl_s: Final = 30 * 24 * 3600
+refresh_grace_s: Final = 10
+"""How long a refresh token that was used is answered again, for an answer that got lost on its way."""
+sessions_per_user_max: Final = 50
+locations_per_manager_max: Final = 50
+"""They stand in the token, which must stay within `token_chars_max`."""
+scopes_per_token_max: Final = 40
+businesses_per_user_max: Final = 100
+
 # The actor runtime
 mailbox_depth_max: Final = 2_048
 activation_batch_max: Final = 256
@@ -105,6 +126,9 @@ assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
 assert commit_timeout_s < release_timeout_s, "a commit that ends in time is waited for"
+assert 60 * locations_per_manager_max + 500 < token_chars_max < header_line_bytes_max, "a token must fit its header"
+assert passwords_wait_s < request_deadline_s
+assert refresh_grace_s < access_token_ttl_s < refresh_token_ttl_s
 assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"
 assert 150 * slots_per_answer_max < bus_message_bytes_max <= bus_outbox_bytes_max, "a snapshot must fit into a message"
 assert 2 * relay_keep_s < relay_forgotten_s

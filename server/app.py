@@ -15,12 +15,12 @@ from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
 from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
-from server.rest import access, availability, bookings, catalogue, journal, operations, people
+from server.rest import access, availability, bookings, catalogue, journal, operations, people, tokens, users
 from server.router import Handler, Parameters, Router
 
 _KEEP_ALIVE_S: Final = 75.0
 _PROBES: Final = ("/healthz", "/readyz", "/metrics")
-_AREAS: Final = (access, people, catalogue, availability, bookings, journal, operations)
+_AREAS: Final = (access, users, tokens, people, catalogue, availability, bookings, journal, operations)
 
 
 def endpoints(node: Any) -> list[Endpoint]:

@@ -1,58 +1,64 @@
-"""Tokens: issued, verified and revoked here. Access tokens are JWTs (RFC 7519) signed with HS256.
+"""Access tokens and tickets: issued, verified and revoked here. Access tokens are JWTs (RFC 7519).
 
-A verified token is remembered until it expires, so that a busy caller costs one dictionary look-up.
+A verified token is remembered until it expires, so that a busy caller costs one dictionary look-up. Revoking is told
+by the session's or token's id and holds from the next request on.
 """
 
 import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
-from typing import Any, Final
-
-import jwt
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from typing import Any, Final, get_args
 
 from protocol import limits
 from protocol.errors import Refused
 from protocol.ids import new_id
-from server.principal import Principal, Role
+from protocol.people import Role
+from server.keyring import KeyRing
+from server.principal import Principal
 
-ISSUER: Final = "slotcast"
-AUDIENCE: Final = "slotcast-api"
-TYPE: Final = "at+jwt"
-ALGORITHM: Final = "HS256"
-USER_TOKEN_TTL_S: Final = 3600
-
-_ROLES: Final = frozenset({"owner", "manager", "professional", "service", "client"})
+_ROLES: Final = frozenset(get_args(Role)) - {"public"}
+_BUSINESSLESS: Final = frozenset({"super_admin", "user"})
+"""Roles of people who belong to no business."""
 _REMEMBERED_MAX: Final = 20_000
-_TOKEN_CHARS_MAX: Final = 4_096
+_CLAIM_CHARS_MAX: Final = 128
 
 
 class Auth:
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, keys: KeyRing | None = None) -> None:
+        """`secret` is behind everything but access tokens, and behind those too when there are no `keys`."""
         self._secret = secret.encode()
-        self._key_id = hashlib.sha256(b"kid" + self._secret).hexdigest()[:8]
+        self._keys = keys or KeyRing.of_secret(secret)
         self._verified: dict[str, Principal] = {}
         self._tickets: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
-        self.revoked: set[str] = set()
+        self._revoked: set[str] = set()
+        self._ended: deque[tuple[float, str]] = deque()
 
     def issue(self, principal: Principal) -> str:
         """A signed token that `verify` turns back into the principal."""
         claims: dict[str, Any] = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
             "sub": principal.subject,
-            "jti": principal.token_id or new_id(),
-            "iat": int(time.time()),
+            "jti": new_id() if principal.session_id or not principal.token_id else principal.token_id,
             "exp": int(principal.expires_at),
-            "business": principal.business_id,
             "role": principal.role,
         }
+        if principal.business_id:
+            claims["business"] = principal.business_id
+        if principal.session_id:
+            claims["sid"] = principal.session_id
         if principal.professional_id:
             claims["professional"] = principal.professional_id
         if principal.client_id:
             claims["client"] = principal.client_id
-        return jwt.encode(claims, self._secret, ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
+        if principal.locations is not None:
+            claims["locations"] = sorted(principal.locations)
+        if principal.scopes is not None:
+            claims["scope"] = " ".join(sorted(principal.scopes))
+        if principal.grants:
+            claims["grants"] = sorted(principal.grants)
+        return self._keys.sign(claims)
 
     def verify_header(self, header: str | None) -> Principal:
         """The principal of an `Authorization` header. Raises `Refused(unauthorized)`."""
@@ -67,37 +73,31 @@ class Auth:
         """The principal of a token. Raises `Refused(unauthorized)`; the detail never says more than a caller needs."""
         principal = self._verified.get(token)
         if principal is None:
-            principal = self._decode(token)
+            principal = _principal(self._keys.verify(token))
             if len(self._verified) >= _REMEMBERED_MAX:
                 self._verified.clear()
             self._verified[token] = principal
         if principal.expires_at <= time.time():
             self._verified.pop(token, None)
             raise Refused("unauthorized", "the token has expired")
-        if principal.token_id in self.revoked:
+        if principal.token_id in self._revoked:
             raise Refused("unauthorized", "the token was revoked")
         return principal
 
-    def _decode(self, token: str) -> Principal:
-        if len(token) > _TOKEN_CHARS_MAX:
-            raise Refused("unauthorized", "the token is not valid")
-        try:
-            header = jwt.get_unverified_header(token)
-            if header.get("typ") != TYPE or header.get("kid") != self._key_id:
-                raise Refused("unauthorized", "the token is not one of this server's")
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[ALGORITHM],
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                options={"require": ["exp", "iat", "iss", "aud", "sub", "jti"], "verify_iat": True},
-            )
-        except jwt.ExpiredSignatureError:
-            raise Refused("unauthorized", "the token has expired") from None
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise Refused("unauthorized", "the token is not valid") from None
-        return _principal(claims)
+    # Revoking
+
+    def revoke(self, ids: Iterable[str]) -> None:
+        """Refuses what belongs to these tokens or sessions, from now on."""
+        self._revoked.update(ids)
+
+    def end_sessions(self, ids: Iterable[str]) -> None:
+        """As `revoke`, and forgotten once their last access token has expired: nothing makes another."""
+        now = time.monotonic()
+        while self._ended and self._ended[0][0] < now:
+            self._revoked.discard(self._ended.popleft()[1])
+        for id_ in ids:
+            self._revoked.add(id_)
+            self._ended.append((now + limits.access_token_ttl_s, id_))
 
     # Single-use tickets: a token must not stand in a URL, where it would be logged.
 
@@ -113,42 +113,58 @@ class Auth:
 
     def redeem_ticket(self, ticket: str) -> Principal:
         until, principal = self._tickets.pop(ticket, (0.0, None))
-        if principal is None or until < time.monotonic() or principal.token_id in self.revoked:
+        if principal is None or until < time.monotonic() or principal.token_id in self._revoked:
             raise Refused("unauthorized", "the ticket is not valid, was used or has expired")
         return principal
 
-    # Manage tokens: what a guest keeps to change their booking. Derived, so that a repeated request gets the same.
+    # What follows from the secret, so that it need not be kept
 
     def manage_token(self, booking_id: str) -> str:
-        """256 bits that only this server can make for that booking."""
-        return hmac.new(self._secret, b"manage:" + booking_id.encode(), hashlib.sha256).hexdigest()
+        """256 bits that only this server can make for that booking: what a guest keeps to change it."""
+        return self.derive(b"manage:" + booking_id.encode()).hex()
 
     @staticmethod
     def manage_hash(token: str) -> bytes:
         return hashlib.sha256(token.encode(errors="replace")).digest()
 
+    def derive(self, text: bytes) -> bytes:
+        """256 bits for a text that begins with its purpose."""
+        return hmac.new(self._secret, text, hashlib.sha256).digest()
+
     def sign(self, text: str) -> str:
         """A short signature, for what the server gives out and takes back."""
-        return hmac.new(self._secret, b"sign:" + text.encode(), hashlib.sha256).hexdigest()[:16]
+        return self.derive(b"sign:" + text.encode()).hex()[:16]
 
 
 def _principal(claims: dict[str, Any]) -> Principal:
-    def text(name: str) -> str:
-        value = claims.get(name)
-        if not isinstance(value, str) or not value or len(value) > 128:
-            raise Refused("unauthorized", "the token is not valid")
-        return value
-
-    role = text("role")
+    role = _text(claims, "role")
     if role not in _ROLES:
         raise Refused("unauthorized", "the token is not valid")
     typed_role: Role = role  # type: ignore[assignment] - checked above
+    session = _text(claims, "sid") if "sid" in claims else None
     return Principal(
-        text("sub"),
-        text("business"),
+        _text(claims, "sub"),
+        "" if role in _BUSINESSLESS and "business" not in claims else _text(claims, "business"),
         typed_role,
         float(claims["exp"]),
-        text("jti"),
-        text("professional") if "professional" in claims else None,
-        text("client") if "client" in claims else None,
+        session or _text(claims, "jti"),
+        _text(claims, "professional") if "professional" in claims else None,
+        _text(claims, "client") if "client" in claims else None,
+        session,
+        _texts(claims["locations"]) if "locations" in claims else None,
+        _texts(claims["scope"].split() if isinstance(claims["scope"], str) else None) if "scope" in claims else None,
+        _texts(claims.get("grants", [])),
     )
+
+
+def _text(claims: dict[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value or len(value) > _CLAIM_CHARS_MAX:
+        raise Refused("unauthorized", "the token is not valid")
+    return value
+
+
+def _texts(values: Any) -> frozenset[str]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise Refused("unauthorized", "the token is not valid")
+    return frozenset(values)

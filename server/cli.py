@@ -165,8 +165,8 @@ def token(
     from protocol.ids import new_id
     from server.auth import Auth
     from server.principal import Principal
+    from storage.businesses import business_by_slug
     from storage.meter import NullMeter
-    from storage.people import business_by_slug
     from storage.postgres import Database
 
     if role not in ("owner", "manager", "service"):
@@ -205,18 +205,16 @@ def create_admin(
     config_file: ConfigFile = None,
 ) -> None:
     """Make a super admin. The only way there is."""
-    import msgspec
-
-    from protocol.bodies import Email
     from protocol.errors import Refused
     from protocol.ids import new_id
-    from server.rest.access import hash_password
+    from server import identity
+    from server.passwords import hash_password
     from storage.meter import NullMeter
     from storage.postgres import Database
 
     try:
-        address = msgspec.convert(email.strip().lower(), Email)
-    except msgspec.ValidationError:
+        address = identity.email(email)
+    except Refused:
         raise _fail(f"{email!r} is no e-mail address") from None
     if not 10 <= len(password) <= 1024:
         raise _fail("a password has 10 to 1,024 characters")
@@ -224,7 +222,9 @@ def create_admin(
     async def make(dsn: str) -> None:
         database = await Database.open(dsn, 2, NullMeter())
         try:
-            await database.value("insert_user", new_id(), address, None, None, name, hash_password(password), True)
+            await database.value(
+                "insert_user", new_id(), address, None, None, name, hash_password(password), True, "en", None
+            )
         finally:
             await database.close()
 

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from protocol import bodies
 from protocol.ids import new_id
-from server.rest.access import hash_password
-from storage import catalogue, people
+from server.passwords import hash_password
+from storage import businesses, catalogue, people
 from storage.postgres import Database
 
 SLUG: Final = "demo"
@@ -23,7 +23,7 @@ class Demo(NamedTuple):
 
 async def ensure(database: Database, shard_count: int, password: str | None = None) -> Demo:
     """The demo business with an owner, a professional, two services and a client."""
-    business = await people.business_by_slug(database, SLUG)
+    business = await businesses.business_by_slug(database, SLUG)
     if business is not None:
         return Demo(business.id, EMAIL, None)
     password = password or secrets.token_urlsafe(9)
@@ -31,8 +31,10 @@ async def ensure(database: Database, shard_count: int, password: str | None = No
     async with database.transaction() as tx:
         await tx.value("insert_business", business_id, SLUG, "Demo Salon", _ZONE)
         user_id = new_id()
-        await tx.value("insert_user", user_id, EMAIL, None, None, "Demo Owner", hash_password(password), False)
-        await tx.value("insert_membership", business_id, user_id, "owner", None)
+        await tx.value(
+            "insert_user", user_id, EMAIL, None, None, "Demo Owner", hash_password(password), False, "en", None
+        )
+        await tx.value("insert_membership", new_id(), business_id, user_id, "owner", None)
         who = bodies.ProfessionalCreate(
             display_name="Ada Sommer", specialisation="Cuts and colour", bio="Takes her time.", username="ada"
         )

@@ -23,6 +23,8 @@ from protocol.ids import booking_code, is_uuid, new_id
 from protocol.times import DAY, SECOND, bounded_us, format_us
 from server import permissions
 from server.auth import Auth
+from server.businesses import Businesses
+from server.places import Places
 from server.principal import Principal
 from storage import bookings, people
 from storage.postgres import Database
@@ -40,11 +42,21 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    def __init__(self, runtime: Runtime, switchboard: Switchboard, database: Database, auth: Auth) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        switchboard: Switchboard,
+        database: Database,
+        auth: Auth,
+        businesses: Businesses,
+        places: Places,
+    ) -> None:
         self._runtime = runtime
         self._switchboard = switchboard
         self._database = database
         self._auth = auth
+        self._businesses = businesses
+        self._places = places
         self._loop = asyncio.get_running_loop()
         # Clients are never moved between businesses, so what was seen once stays true.
         self._clients_known: set[tuple[str, str]] = set()
@@ -69,11 +81,29 @@ class Desk:
             raise refused_by_calendar(outcome.refusal, outcome.version)
         return outcome
 
+    async def _may_make(self, asker: Asker, calendar_id: str) -> None:
+        """Raises `Refused` for callers who may not book there, and for a business that takes no bookings now."""
+        principal = asker.principal
+        await self.may_touch(principal, "bookings.make", calendar_id)
+        if self._businesses.known_to_book(principal.business_id):
+            return
+        closed = await self._businesses.closed_because(principal.business_id)
+        if closed is None:
+            return
+        # What was done while it did take bookings is still the answer to the same request.
+        if asker.key is None or await self._runtime.stored(asker.key) is None:
+            raise closed
+
+    async def may_touch(self, principal: Principal, permission: str, calendar_id: str) -> None:
+        """As `permissions.may_touch_calendar`, wherever the calendar is."""
+        place = None if principal.locations is None else await self._places.of(principal, calendar_id)
+        permissions.may_touch_calendar(principal, permission, calendar_id, place)
+
     # Holds
 
     async def hold(self, asker: Asker, body: bodies.HoldCreate) -> bodies.Hold:
         principal = asker.principal
-        permissions.may_touch_calendar(principal, "bookings.make", body.professional_id)
+        await self._may_make(asker, body.professional_id)
         client_id = await self._client_of(principal, body.client_id, required=False)
         hold_id = new_id()
         # One login of staff or of an integration holds for many people; only clients and visitors are bounded.
@@ -108,7 +138,7 @@ class Desk:
             return
         if row is None or row.business_id != asker.principal.business_id:
             raise Refused("not_found", "there is no such hold")
-        permissions.may_touch_calendar(asker.principal, "bookings.make", row.calendar_id)
+        await self.may_touch(asker.principal, "bookings.make", row.calendar_id)
         if asker.principal.role == "client" and row.client_id != asker.principal.client_id:
             raise Refused("not_found", "there is no such hold")
         await self._ask(asker, row.calendar_id, cmd.Release(hold_id))
@@ -124,7 +154,7 @@ class Desk:
 
     async def book(self, asker: Asker, body: bodies.BookingCreate) -> bodies.Booking:
         principal = asker.principal
-        permissions.may_touch_calendar(principal, "bookings.make", body.professional_id)
+        await self._may_make(asker, body.professional_id)
         if (body.client_id is not None) + (body.guest is not None) > 1:
             raise invalid("guest", "name a client or a guest, not both")
         booking_id = new_id()
@@ -187,9 +217,9 @@ class Desk:
             return row
         if principal.business_id != row.business_id:
             raise Refused("not_found", "there is no such booking")
-        permissions.may_touch_booking(
-            principal, permission, row.body.professional_id, row.body.client_id, holds_token=shown
-        )
+        calendar_id = row.body.professional_id
+        place = await self._places.of(principal, calendar_id)
+        permissions.may_touch_booking(principal, permission, calendar_id, row.body.client_id, place, holds_token=shown)
         return row
 
     async def change(

@@ -96,6 +96,10 @@ class Call(Generic[B, Q]):
     def business_id(self) -> str:
         return self.principal.business_id
 
+    async def may_touch(self, permission: str, professional_id: str) -> None:
+        """Raises `Refused` unless the caller may do that to what belongs to the professional."""
+        await self.node.desk.may_touch(self.principal, permission, professional_id)
+
     def id(self, name: str) -> str:
         """A path parameter that must be a UUID; anything else is simply not found."""
         value = self.params[name].lower()
@@ -226,7 +230,7 @@ class Endpoint:
         async with self.node.database.transaction() as tx:
             call.tx = tx
             if call.key is not None:
-                stored = await self.node.keys.claim(tx, call.key, call.business_id)
+                stored = await self.node.keys.claim(tx, call.key, call.business_id or None)
                 if stored is not None:
                     return Answer(stored.body, stored.status, {**stored.headers, "X-Request-ID": call.request_id})
             response = self._respond(await self.handler(call), call.request_id)

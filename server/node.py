@@ -33,8 +33,12 @@ from server.live.hub import Hub
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
 from server.notices import Notices
+from server.passwords import Passwords
+from server.places import Places
 from server.readings import of_node
 from server.ready import ReadyAnswers
+from server.sessions import Sessions
+from server.terms import ChangedTerms
 from storage import migrations
 from storage.bulletin import Bulletin
 from storage.calendars import PostgresCalendars
@@ -42,6 +46,7 @@ from storage.journal import PostgresJournal
 from storage.keys import Keys
 from storage.ownership import DatabaseLock, choose_shard_count
 from storage.postgres import Database
+from storage.sessions import revoked
 
 if TYPE_CHECKING:
     from server.edge import Call
@@ -54,6 +59,8 @@ CLEANUP_SHARE: Final = 0.15
 STOP_SHARE: Final = 0.1
 """How `drain_timeout_s` is shared out: shards to other nodes; goodbye and flush; requests under way, twice: once to
 end, once to be cancelled; background tasks and connections, each."""
+
+_RETRY_S: Final = 1.0
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
 """Most of what a node holds lives long; collecting young garbage less often costs less."""
@@ -72,9 +79,10 @@ class Node:
     switchboard: Switchboard
     desk: Desk
     live: Hub
-    notices: Notices
     ready: ReadyAnswers
     businesses: Businesses
+    places: Places
+    sessions: Sessions
     shard_count: int
 
     def __init__(self, settings: Settings, dsn: str) -> None:
@@ -82,6 +90,7 @@ class Node:
         self.log = structlog.get_logger("slotcast")
         self.clock: Clock = SystemClock()
         self.auth = Auth(settings.jwt_secret)
+        self.passwords = Passwords()
         self.metrics = Metrics()
         self.keys = Keys()
         self.access_log = AccessLog(settings.access_log and settings.log_level in ("debug", "info"))
@@ -92,6 +101,7 @@ class Node:
         self.draining = False
         self.lost_ownership = asyncio.Event()
         self.bulletin = Bulletin(dsn, new_id())
+        self.notices = Notices(self.bulletin)
         self._dsn = dsn
         self._tasks: set[asyncio.Task[Any]] = set()
         self._journal: PostgresJournal
@@ -104,19 +114,21 @@ class Node:
         if settings.migrate_on_start:
             await migrations.up(dsn)
         self.database = await Database.open(dsn, settings.pool_size, self.metrics)
-        self.businesses = Businesses(self.database)
+        self.businesses = Businesses(self.database, self.clock)
+        self.places = Places(self.database)
+        self.sessions = Sessions(self.database, self.auth, self.notices, self.businesses)
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
         self._journal = PostgresJournal(dsn, self.database, settings.journal_writers, self.metrics)
         store = PostgresCalendars(self.database)
         self.runtime = Runtime(self._journal, store, self.clock, self.shard_count)
         await self._journal.start(self.runtime)
         loops = await (self._join(store) if settings.redis_url else self._stand_alone(store))
-        self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth)
+        self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth, self.businesses, self.places)
         self.ready = ReadyAnswers(self.runtime, self.switchboard, self.clock)
         self.live = Hub(self)
-        self.notices = Notices(self)
+        self._take_note()
         await self.bulletin.start()
-        await self.notices.read_revoked()
+        await self._end_what_was_revoked()
         self.metrics.collect_from(self._readings)
         upkeep = Upkeep(self.database, self.runtime)
         for name, loop in (
@@ -161,6 +173,37 @@ class Node:
         await cluster.start()
         self.switchboard = cluster.switchboard
         return [("ownership", lock.watch()), *cluster.loops()]
+
+    def _take_note(self) -> None:
+        """Of every change that makes untrue what is remembered here."""
+        notices, terms = self.notices, ChangedTerms(self)
+        notices.listen("businesses", self.businesses.forget)
+        notices.listen("places", self.places.forget)
+        notices.listen("tokens", self.auth.revoke)
+        notices.listen("sessions", self.auth.end_sessions)
+        notices.listen("tokens", self.live.end_sessions_of)
+        notices.listen("sessions", self.live.end_sessions_of)
+        notices.listen("terms", terms.take_in)
+        notices.after_gap(terms.take_in_all)
+        notices.after_gap(self._catch_up)
+
+    async def _end_what_was_revoked(self) -> None:
+        tokens, sessions = await revoked(self.database)
+        self.notices.deliver("tokens", tokens)
+        self.notices.deliver("sessions", sessions)
+
+    def _catch_up(self) -> None:
+        """Businesses and places are remembered for seconds only; revoked tokens would be missed for ever."""
+        self.spawn(self._read_revoked(), "revoked tokens")
+
+    async def _read_revoked(self) -> None:
+        while True:
+            try:
+                await self._end_what_was_revoked()
+            except Refused:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     def _guard(self, loop: Coroutine[Any, Any, None], name: str) -> None:
         """A background task has no right to end: if one does, the node stops."""
@@ -213,6 +256,7 @@ class Node:
             await self._lock.release()
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
+        self.passwords.close()
         self.access_log.flush()
 
     # For handlers

@@ -1,83 +1,47 @@
-"""What a node does about the bulletin's notices: takes in changed terms of service, and ends revoked tokens.
+"""What a node remembers and a write makes untrue: told to every node that remembers it, once the write is durable.
 
-After a gap it reads again whatever a missed notice may have been about.
+businesses   settings or state of a business changed; ids of businesses
+sessions     sessions have ended; their ids
+tokens       service tokens were revoked; their ids
+places       professionals moved to another location; their ids
+terms        services of professionals, or the terms of these, changed; ids of professionals
+
+The node that writes hears it at once, the others by the bulletin. Some may be missed while the database is away: then
+`after_gap` runs, and what is not remembered for seconds only is read again.
 """
 
-import asyncio
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
-from actors.roster import Roster
-from protocol.errors import Refused
+from storage.bulletin import Bulletin
+from storage.postgres import Transaction
 
-if TYPE_CHECKING:
-    from server.node import Node
+Callback = Callable[[Sequence[str]], None]
 
-TERMS: Final = "terms"
-"""The ids are of professionals whose services, or the terms of these, have changed."""
-TOKENS: Final = "tokens"
-"""The ids are of service tokens that were revoked."""
-
-_RETRY_S: Final = 1.0
-
-
-async def refresh_terms(roster: Roster, calendar_ids: Sequence[str]) -> None:
-    """Lets active calendars take in new terms; where these cannot be read, the calendars are loaded anew."""
-    try:
-        await roster.refresh_services(calendar_ids)
-    except Refused:
-        roster.forget_services(calendar_ids)
+KINDS: Final = ("businesses", "sessions", "tokens", "places", "terms")
 
 
 class Notices:
-    def __init__(self, node: "Node") -> None:
-        self._node = node
-        self._changed: set[str] = set()
-        self._refreshing = False
-        node.bulletin.subscribe(TERMS, self._take_in_terms)
-        node.bulletin.subscribe(TOKENS, self.revoke)
-        node.bulletin.on_gap(self._after_gap)
+    def __init__(self, bulletin: Bulletin) -> None:
+        self._bulletin = bulletin
+        self._listeners: dict[str, list[Callback]] = {kind: [] for kind in KINDS}
+        for kind in KINDS:
+            bulletin.subscribe(kind, partial(self.deliver, kind))
 
-    def revoke(self, token_ids: Iterable[str]) -> None:
-        """Ends what was opened with these tokens and opens nothing more."""
-        for token_id in token_ids:
-            self._node.auth.revoked.add(token_id)
-            self._node.live.end_sessions_of(token_id)
+    def listen(self, kind: str, callback: Callback) -> None:
+        """Calls back with the ids of every notice of that kind; more than once for one that was posted here."""
+        self._listeners[kind].append(callback)
 
-    async def read_revoked(self) -> None:
-        rows = await self._node.database.fetch("revoked_tokens")
-        self.revoke({row["id"] for row in rows} - self._node.auth.revoked)
+    def after_gap(self, callback: Callable[[], None]) -> None:
+        self._bulletin.on_gap(callback)
 
-    def _take_in_terms(self, calendar_ids: Iterable[str]) -> None:
-        # However many notices come, one task reads: what comes meanwhile is its next round.
-        self._changed.update(calendar_ids)
-        if not self._refreshing:
-            self._refreshing = True
-            self._node.spawn(self._refresh(), "changed terms")
+    async def post(self, tx: Transaction, kind: str, ids: Sequence[str]) -> None:
+        """Part of the transaction: told if it commits, and not otherwise."""
+        if ids:
+            await self._bulletin.post(tx, kind, ids)
+            tx.after_commit.append(partial(self.deliver, kind, ids))
 
-    async def _refresh(self) -> None:
-        roster = self._node.runtime.roster
-        try:
-            while self._changed:
-                changed = list(self._changed)
-                self._changed.clear()
-                try:
-                    await refresh_terms(roster, changed)
-                except Exception:
-                    self._node.log.exception("changed terms could not be read")
-                    roster.forget_services(changed)
-        finally:
-            self._refreshing = False
-
-    def _after_gap(self) -> None:
-        self._take_in_terms(self._node.runtime.roster.actors)
-        self._node.spawn(self._reread_revoked(), "revoked tokens")
-
-    async def _reread_revoked(self) -> None:
-        while True:
-            try:
-                await self.read_revoked()
-            except Refused:
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
+    def deliver(self, kind: str, ids: Sequence[str]) -> None:
+        for callback in self._listeners[kind]:
+            callback(ids)

@@ -1,10 +1,10 @@
 """Who asks. Made by `auth`, judged by `permissions`."""
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-Role = Literal["owner", "manager", "professional", "service", "client", "public"]
+from protocol.people import Role
 
 _KIND_OF_ROLE: Final[dict[Role, str]] = {"service": "service", "client": "client", "public": "guest"}
 STAFF: Final = frozenset({"owner", "manager", "professional", "service"})
@@ -13,7 +13,10 @@ STAFF: Final = frozenset({"owner", "manager", "professional", "service"})
 class Principal(msgspec.Struct, frozen=True):
     """`subject` is a user's, service token's or visitor's id; `expires_at` is in seconds since the epoch.
 
-    `professional_id` and `client_id` bind a role to what is its own.
+    `business_id` is empty for whoever belongs to none: a super admin, or a user who has not chosen one.
+    `token_id` is what revoking names: the session of a user's token, or the token itself.
+    `professional_id` and `client_id` bind a role to what is its own; `locations` to some locations, `None` is all of
+    them; `scopes` to some permissions, `None` is all that the role has; `grants` adds permissions to the role's.
     """
 
     subject: str
@@ -23,6 +26,10 @@ class Principal(msgspec.Struct, frozen=True):
     token_id: str = ""
     professional_id: str | None = None
     client_id: str | None = None
+    session_id: str | None = None
+    locations: frozenset[str] | None = None
+    scopes: frozenset[str] | None = None
+    grants: frozenset[str] = frozenset()
 
     @property
     def staff(self) -> bool:

@@ -18,7 +18,6 @@ from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
 from server import demo as demo_business
 from server.app import make_probes, make_server
-from server.auth import USER_TOKEN_TTL_S
 from server.config import Settings
 from server.desk import Asker
 from server.inherited import BACKLOG, READY, STARTED, Inherited
@@ -29,6 +28,7 @@ log = structlog.get_logger("slotcast")
 
 _READY_CHECK_S: Final = 0.05
 _LAST_CALL_S: Final = 0.1
+_DEMO_TOKEN_TTL_S: Final = 24 * 3600
 
 
 async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherited | None = None) -> int:
@@ -150,7 +150,7 @@ async def _greet(node: Node) -> None:
         path.touch(mode=0o600)
         path.write_text(found.password + "\n")
     password = path.read_text().strip() if path.exists() else "(not known here)"
-    token = node.auth.issue(Principal("demo", found.business_id, "owner", time.time() + 24 * USER_TOKEN_TTL_S))
+    token = node.auth.issue(Principal("demo", found.business_id, "owner", time.time() + _DEMO_TOKEN_TTL_S))
     lines = ["", f"  login      {found.email}  {password}", f"  token      {token}"]
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -161,7 +161,7 @@ async def _set_demo_hours(node: Node, business_id: str) -> None:
     if row is None:
         return
     weekly = tuple(WeeklyRange(day, 9 * 60, 17 * 60) for day in range(6))
-    owner = Principal("demo", business_id, "owner", time.time() + USER_TOKEN_TTL_S)
+    owner = Principal("demo", business_id, "owner", time.time() + _DEMO_TOKEN_TTL_S)
     await node.desk.change_schedule(Asker(owner, new_id()), row["id"], Schedule(row["time_zone"], weekly))
 
 

@@ -34,6 +34,7 @@ class BookingFilter(msgspec.Struct, kw_only=True):
     starts_from: int | None = None
     starts_before: int | None = None
     ends_after: int | None = None
+    locations: list[str] | None = None
 
 
 def _booking(row: Any) -> BookingRow:
@@ -70,7 +71,7 @@ async def list_bookings(
     start, id_ = after or (None, None)
     rows = await q.fetch(
         "list_bookings", business_id, f.professional_id, f.client_id, f.status, f.starts_from, f.starts_before,
-        f.ends_after, limit, start, id_,
+        f.ends_after, limit, start, id_, f.locations,
     )  # fmt: skip
     return [_booking(r).body for r in rows]
 

@@ -15,7 +15,7 @@ class StoredReply(msgspec.Struct):
 
 
 class Keys:
-    async def claim(self, tx: Transaction, key: IdempotencyKey, business_id: str) -> StoredReply | None:
+    async def claim(self, tx: Transaction, key: IdempotencyKey, business_id: str | None) -> StoredReply | None:
         """`None` for the first request with this key; the stored reply for the same one again.
 
         Raises `Refused(idempotency_mismatch)` for another request under the same key.

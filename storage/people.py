@@ -1,9 +1,8 @@
-"""Businesses, users, tokens, clients and professionals, as rows and as the bodies REST answers with."""
+"""Service tokens, clients and professionals, as rows and as the bodies REST answers with."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import UNSET
 
 from actors.placement import shard_of
@@ -21,48 +20,12 @@ class Queries(Protocol):
     async def value(self, query: str, *args: object) -> Any: ...
 
 
-class Business(msgspec.Struct, frozen=True):
-    id: str
-    slug: str
-    name: str
-    time_zone: str
-    allowed_origins: tuple[str, ...]
-
-
-class UserLogin(msgspec.Struct, frozen=True):
-    """A user and their first membership, as signing in needs them."""
-
-    id: str
-    password_hash: str | None
-    business_id: str | None
-    role: str | None
-    professional_id: str | None
-
-
-def _business(row: Any) -> Business:
-    return Business(row["id"], row["slug"], row["name"], row["time_zone"], tuple(row["allowed_origins"]))
-
-
-async def business_by_slug(q: Queries, slug: str) -> Business | None:
-    row = await q.row("business_by_slug", slug)
-    return _business(row) if row else None
-
-
-async def business_by_id(q: Queries, business_id: str) -> Business | None:
-    row = await q.row("business_by_id", business_id)
-    return _business(row) if row else None
-
-
-async def user_by_login(q: Queries, email: str | None, username: str | None, phone: str | None) -> UserLogin | None:
-    row = await q.row("user_by_login", email, username, phone)
-    return UserLogin(*row) if row else None
-
-
 def _token(row: Any, token: str | None = None) -> bodies.ServiceToken:
     return bodies.ServiceToken(
         id=row["id"],
         name=row["name"],
         role=row["role"],
+        scopes=row["scopes"],
         created_at=stamp(row["created_at"]),
         expires_at=stamp(row["expires_at"]),
         revoked_at=stamp(row["revoked_at"]) if row["revoked_at"] else None,
@@ -71,9 +34,11 @@ def _token(row: Any, token: str | None = None) -> bodies.ServiceToken:
 
 
 async def add_service_token(
-    q: Queries, token_id: str, business_id: str, body: bodies.ServiceTokenCreate, expires_us: int
+    q: Queries, token_id: str, business_id: str, body: bodies.ServiceTokenCreate, expires_us: int, by: str
 ) -> bodies.ServiceToken:
-    return _token(await q.row("insert_service_token", token_id, business_id, body.name, body.role, expires_us))
+    return _token(
+        await q.row("insert_service_token", token_id, business_id, body.name, body.role, expires_us, body.scopes, by)
+    )
 
 
 async def list_service_tokens(q: Queries, business_id: str, after: str | None, limit: int) -> list[bodies.ServiceToken]:

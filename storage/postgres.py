@@ -1,7 +1,7 @@
 """Connections. Every acquire, connect and query has a timeout, and a lost database is one kind of error."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, Final
@@ -101,8 +101,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> "AsyncGenerator[Transaction]":
         """Commits on leaving, rolls back on an exception."""
-        async with self._connection() as connection, connection.transaction():
-            yield Transaction(connection)
+        async with self._connection() as connection:
+            transaction = Transaction(connection)
+            async with connection.transaction():
+                yield transaction
+        for callback in transaction.after_commit:
+            callback()
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Politely, or after `timeout_s` as it comes."""
@@ -133,10 +137,11 @@ class Database:
 
 
 class Transaction:
-    """Named queries inside one transaction."""
+    """Named queries inside one transaction. `after_commit` is called, in order, once it is durable."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.after_commit: list[Callable[[], None]] = []
 
     async def fetch(self, query: str, *args: object) -> "Sequence[asyncpg.Record]":
         return await self._connection.fetch(sql(query), *args)

@@ -1,7 +1,7 @@
 """Live commands: the same desk as REST, the same bodies and problems."""
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -10,6 +10,7 @@ from actors.ports import IdempotencyKey
 from protocol import live
 from protocol.errors import Refused
 from protocol.times import bounded_us
+from server import permissions
 from server.desk import Asker, role_of
 from server.live.viewing import Visitor, principal_for
 from server.principal import Principal
@@ -20,10 +21,21 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 
+NEEDS: Final[dict[type[live.LiveCommand], str]] = {
+    live.Hold: "bookings.make",
+    live.Release: "bookings.make",
+    live.Book: "bookings.make",
+    live.Confirm: "bookings.decide",
+    live.Cancel: "bookings.change",
+    live.Reschedule: "bookings.change",
+}
+"""The permission of each command; how far it goes is judged where the calendar or booking is known."""
+
 
 async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, request_id: str) -> Any:
     """The `result` of a command's reply. Raises `Refused`."""
     node.admit()
+    permissions.reach(visitor.principal or permissions.GUEST, NEEDS[type(message)])
     if isinstance(message, live.Hold | live.Book):
         principal = await principal_for(node, visitor, message.professional_id)
         asker = Asker(principal, request_id, _key(principal, message))
@@ -49,10 +61,7 @@ async def _change(
     node: "Node", visitor: Visitor, message: live.Confirm | live.Cancel | live.Reschedule, request_id: str
 ) -> Any:
     token = None if isinstance(message, live.Confirm) else message.manage_token
-    permission = "bookings.decide" if isinstance(message, live.Confirm) else "bookings.change"
-    row = await node.desk.find(visitor.principal, message.booking_id, permission, token)
-    if isinstance(message, live.Confirm) and visitor.principal is None:
-        raise Refused("forbidden")
+    row = await node.desk.find(visitor.principal, message.booking_id, NEEDS[type(message)], token)
     principal = visitor.principal or Principal(row.body.id, row.business_id, "public", 0.0)
     command: cmd.Command
     reason = message.reason if isinstance(message, live.Cancel) else ""

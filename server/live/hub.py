@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -60,15 +61,16 @@ class Hub:
         self._sockets.discard(socket)
         self.behind.discard(socket)
 
-    def end_sessions_of(self, token_id: str) -> None:
-        """Ends what was opened with a token that has been revoked."""
+    def end_sessions_of(self, ids: Sequence[str]) -> None:
+        """Ends what was opened with tokens or in sessions that are good no more."""
+        gone = frozenset(ids)
         for socket in tuple(self._sockets):
             principal = socket.visitor.principal
-            if principal is not None and principal.token_id == token_id:
+            if principal is not None and principal.token_id in gone:
                 socket.end(Close.BAD_TOKEN, "the token was revoked")
         for stream in tuple(self.streams):
             principal = stream.visitor.principal
-            if principal is not None and principal.token_id == token_id:
+            if principal is not None and principal.token_id in gone:
                 stream.close()
 
     async def run(self) -> None:

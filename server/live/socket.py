@@ -21,6 +21,7 @@ from protocol.session import Action, Do, Login, Say, Session, Unwatch, Watch
 from server.edge import attempt
 from server.live.commands import perform
 from server.live.viewing import Visitor, open_views
+from server.permissions import reach
 from server.router import Parameters
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class LiveSocket:
     def _login(self, action: Login) -> None:
         try:
             principal = self._node.auth.verify(action.token)
+            reach(principal, "live.connect")
         except Refused as refused:
             self.say(self.session.refuse(action.id, refused).message)
             self.end(Close.BAD_TOKEN, refused.code)

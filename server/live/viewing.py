@@ -18,6 +18,8 @@ from storage import catalogue
 if TYPE_CHECKING:
     from server.node import Node
 
+NEEDS: Final = "availability.read"
+"""What watching needs."""
 _DATE_CHARS: Final = 10
 
 
@@ -56,13 +58,15 @@ async def principal_for(node: "Node", visitor: Visitor, calendar_id: str) -> Pri
 
 async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list[Broadcast]:
     """The views a subscription means, ready to be shown and joined."""
+    if visitor.principal is not None:
+        permissions.reach(visitor.principal, NEEDS)
     calendars = await _calendars(node, visitor, message)
     return list(await asyncio.gather(*(_open(node, visitor, message, c) for c in calendars)))
 
 
 async def _open(node: "Node", visitor: Visitor, message: Subscribe, calendar_id: str) -> Broadcast:
     principal = await principal_for(node, visitor, calendar_id)
-    permissions.reach(principal, "availability.read")
+    permissions.reach(principal, NEEDS)
     if visitor.principal is None and max(len(message.from_), len(message.to)) > _DATE_CHARS:
         # Each different range is a view of its own, and a calendar keeps only so many.
         raise invalid("from", "without login, from and to are dates")

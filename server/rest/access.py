@@ -1,121 +1,113 @@
-"""Signing in, tickets and service tokens."""
+"""Signing up, in and out, and tickets.
 
-import asyncio
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+None of these takes an Idempotency-Key: to answer twice, the tokens would have to be stored in clear.
+"""
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from typing import Any
 
 from protocol import bodies, limits
+from protocol import people as said
 from protocol.errors import Refused, invalid
-from protocol.ids import new_id
-from protocol.times import DAY
-from server.auth import USER_TOKEN_TTL_S
+from server import identity
 from server.edge import Call, Endpoint, Reply
-from server.notices import TOKENS
-from server.paging import PageQuery, decode_cursor, page
-from server.principal import Principal
-from storage import people
-
-_HASHES_AT_ONCE_MAX: Final = 2
-_HASHES_WAITING_MAX: Final = 64
-_hasher: Final = PasswordHasher()
-_threads: Final = ThreadPoolExecutor(_HASHES_AT_ONCE_MAX, "argon2")
-_waiting = 0
-_NOBODY: Final = _hasher.hash("nobody has this password")
+from server.node import Node
+from server.remote import remote_of
+from storage import users
+from storage.users import Login
 
 
-def hash_password(password: str) -> str:
-    """Argon2id with the library's parameters (RFC 9106, low-memory profile). Takes tens of milliseconds."""
-    return _hasher.hash(password)
+def _names(body: said.Register | said.Login, region: str | None) -> dict[str, str | None]:
+    """E-mail, username and phone in their one spelling. A username that nobody could have is simply unknown."""
+    username = body.username.strip().lower() if body.username is not None else None
+    return {
+        "email": identity.email(body.email) if body.email is not None else None,
+        "username": identity.username(username)
+        if username is not None and isinstance(body, said.Register)
+        else username,
+        "phone": identity.phone(body.phone, region) if body.phone is not None else None,
+    }
 
 
-async def _matches(password_hash: str, password: str) -> bool:
-    """Off the loop, with a bound on how many hash at once and wait."""
-    global _waiting  # noqa: PLW0603 - one bound for the process
-    if _waiting >= _HASHES_WAITING_MAX:
-        raise Refused("overloaded", "too many sign-ins at once")
-    _waiting += 1
+async def register(call: Call[said.Register, Any]) -> Reply:
+    """The new user is signed in. Which of the names was taken is not told."""
+    node, b = call.node, call.body
+    business = await node.sessions.business(b.business)
+    names = _names(b, business.region if business else None)
+    if not any(names.values()):
+        raise invalid("email", "give at least one of email, username and phone")
+    if business is not None and (closed := node.businesses.closed(business)) is not None:
+        raise closed
+    password_hash = await node.passwords.hash(b.password)
     try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, _verify, password_hash, password)
-    finally:
-        _waiting -= 1
+        async with node.database.transaction() as tx:
+            user_id = await users.add_user(tx, b, names, password_hash)
+            user = Login(user_id, password_hash, b.name, names["email"], names["phone"], False, False)
+            access = await node.sessions.begin(tx, user, business, remote_of(call.request))
+    except Refused as refused:
+        if refused.code == "conflict":
+            raise Refused("conflict", "somebody has that e-mail, username or phone already") from None
+        raise
+    return Reply(access, 201, {"Location": "/api/v1/users/me"})
 
 
-def _verify(password_hash: str, password: str) -> bool:
-    try:
-        return _hasher.verify(password_hash, password)
-    except (Argon2Error, InvalidHashError, UnicodeEncodeError):
-        return False
-
-
-async def login(call: Call[bodies.Login, Any]) -> bodies.Access:
-    b = call.body
+async def login(call: Call[said.Login, Any]) -> said.Access:
+    node, b = call.node, call.body
     if sum(v is not None for v in (b.email, b.username, b.phone)) != 1:
         raise invalid("email", "give exactly one of email, username and phone")
-    email = b.email.strip().lower() if b.email else None
-    user = await people.user_by_login(call.node.database, email, b.username, b.phone)
+    business = await node.sessions.business(b.business)
+    names = _names(b, business.region if business else None)
+    user = await users.find_login(node.database, names["email"], names["username"], names["phone"])
     # An unknown name costs as much time as a wrong password, so that neither can be told from the other.
-    known = user is not None and user.password_hash is not None
-    matches = await _matches(user.password_hash if user and user.password_hash else _NOBODY, b.password)
-    if user is None or not known or not matches:
+    matches = await node.passwords.matches(user.password_hash if user else None, b.password)
+    if user is None or not matches:
         raise Refused("unauthorized", "these credentials are not right")
-    if user.business_id is None or user.role is None:
-        raise Refused("forbidden", "this user belongs to no business")
-    role: Any = user.role
-    principal = Principal(
-        user.id, user.business_id, role, time.time() + USER_TOKEN_TTL_S, new_id(), user.professional_id
-    )
-    return bodies.Access(access_token=call.node.auth.issue(principal), token_type="Bearer", expires_in=USER_TOKEN_TTL_S)
+    await _renew_hash(node, user, b.password)
+    async with node.database.transaction() as tx:
+        access = await node.sessions.begin(tx, user, business, remote_of(call.request))
+        if b.chat_id is not None:
+            await users.bind_chat(tx, user.id, b.chat_id)
+    return access
+
+
+async def _renew_hash(node: Node, user: Login, password: str) -> None:
+    """A hash made with parameters of another time is made anew, now that the password is known."""
+    assert user.password_hash is not None
+    if node.passwords.outdated(user.password_hash):
+        fresh = await node.passwords.hash(password)
+        await node.database.value("keep_password", user.id, user.password_hash, fresh)
+
+
+async def refresh(call: Call[said.Refresh, Any]) -> said.Access:
+    return await call.node.sessions.refresh(call.body.refresh_token)
+
+
+async def logout(call: Call[said.Logout, Any]) -> None:
+    principal = call.principal
+    if principal.session_id is None:
+        raise Refused("forbidden", "this token belongs to no session")
+    only = None if call.body.all else principal.session_id
+    await call.node.sessions.end(call.tx, principal.subject, "signed out", only=only)
 
 
 async def ticket(call: Call[bodies.Empty, Any]) -> Reply:
     return Reply(bodies.Ticket(ticket=call.node.auth.issue_ticket(call.principal), expires_in=limits.ticket_ttl_s), 201)
 
 
-async def issue_service_token(call: Call[bodies.ServiceTokenCreate, Any]) -> Reply:
-    """Takes no Idempotency-Key: to answer twice, the token would have to be stored in clear."""
-    token_id = new_id()
-    expires_us = call.node.clock.now_us() + call.body.ttl_days * DAY
-    issued = await people.add_service_token(call.tx, token_id, call.business_id, call.body, expires_us)
-    role: Any = call.body.role
-    issued.token = call.node.auth.issue(Principal(token_id, call.business_id, role, expires_us / 1_000_000, token_id))
-    return Reply(issued, 201, {"Location": f"/api/v1/service-tokens/{token_id}"})
-
-
-async def list_service_tokens(call: Call[Any, PageQuery]) -> dict[str, Any]:
-    auth, q = call.node.auth, call.query
-    position = decode_cursor(auth, "tokens", q.cursor)
-    items = await people.list_service_tokens(
-        call.node.database, call.business_id, position[0] if position else None, q.limit + 1
-    )
-    return page(auth, "tokens", items, q.limit)
-
-
-async def revoke_service_token(call: Call[Any, Any]) -> None:
-    token_id = call.id("id")
-    async with call.node.database.transaction() as tx:
-        if await tx.value("revoke_service_token", call.business_id, token_id) is None:
-            raise Refused("not_found", "there is no such token")
-        await call.node.bulletin.post(tx, TOKENS, [token_id])
-    call.node.notices.revoke([token_id])
-
-
 def routes(node: Any) -> list[Endpoint]:
-    t = "/api/v1/service-tokens"
+    a = "/api/v1/auth"
     return [
-        Endpoint(node, "POST", "/api/v1/auth/login", login, needs=None, summary="Sign in",
-                 answer=bodies.Access, body=bodies.Login, errors=("overloaded",), area="auth"),
-        Endpoint(node, "POST", "/api/v1/auth/ticket", ticket, needs="live.ticket", status=201,
+        Endpoint(node, "POST", a + "/register", register, needs=None, status=201, summary="Sign up, and in",
+                 answer=said.Access, body=said.Register, area="auth",
+                 errors=("conflict", "overloaded", "business_pending", "business_suspended", "trial_over")),
+        Endpoint(node, "POST", a + "/login", login, needs=None, summary="Sign in",
+                 answer=said.Access, body=said.Login, area="auth",
+                 errors=("overloaded", "business_required", "business_pending", "business_suspended", "trial_over")),
+        Endpoint(node, "POST", a + "/refresh", refresh, needs=None, area="auth",
+                 summary="The next tokens of a session; a refresh token is good once",
+                 answer=said.Access, body=said.Refresh),
+        Endpoint(node, "POST", a + "/logout", logout, needs="sessions.own", status=204, tx=True, keyed=False,
+                 summary="End this session, or all of the user's", body=said.Logout, area="auth"),
+        Endpoint(node, "POST", a + "/ticket", ticket, needs="live.connect", status=201,
                  summary="A single-use ticket for the live endpoint", answer=bodies.Ticket, body=bodies.Empty,
                  area="auth"),
-        Endpoint(node, "POST", t, issue_service_token, needs="tokens.manage", summary="Issue a service token",
-                 answer=bodies.ServiceToken, status=201, body=bodies.ServiceTokenCreate, tx=True, keyed=False,
-                 area="auth"),
-        Endpoint(node, "GET", t, list_service_tokens, needs="tokens.manage", summary="List service tokens",
-                 answer=list[bodies.ServiceToken], query=PageQuery, area="auth"),
-        Endpoint(node, "DELETE", t + "/{id}", revoke_service_token, needs="tokens.manage", status=204,
-                 summary="Revoke a service token", area="auth"),
     ]  # fmt: skip

@@ -17,7 +17,6 @@ from protocol.errors import Refused
 from protocol.times import DAY, format_us, local_us, parse_date, zone
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
-from server.permissions import may_touch_calendar
 from server.rest.bookings import asker
 from storage import bookings, catalogue
 
@@ -85,7 +84,7 @@ async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer
 async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
     professional_id = call.id("id")
     time_zone = await call.node.switchboard.time_zone(professional_id, call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", professional_id)
+    await call.may_touch("time_off.read", professional_id)
     first = parse_date("month", call.query.month + "-01")
     tz = zone(time_zone)
     following = (first + timedelta(days=31)).replace(day=1)
@@ -104,7 +103,7 @@ async def read_schedule(call: Call[Any, Any]) -> bytes:
 
 async def put_schedule(call: Call[bodies.SchedulePut, Any]) -> bodies.ScheduleAnswer:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     schedule = _schedule_of(call.body)
     version = await call.node.desk.change_schedule(asker(call), professional_id, schedule)
     return hours_body(professional_id, schedule, version)
@@ -130,7 +129,7 @@ def _minutes(clock: str) -> int:
 
 async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     made = await call.node.desk.block_time(asker(call), professional_id, call.body)
     return Reply(made, 201, {"Location": f"/api/v1/professionals/{professional_id}/time-off/{made.id}"})
 
@@ -138,7 +137,7 @@ async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
 async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
     professional_id = call.id("id")
     await call.node.switchboard.require(professional_id, call.business_id)
-    may_touch_calendar(call.principal, "time_off.read", professional_id)
+    await call.may_touch("time_off.read", professional_id)
     auth, q = call.node.auth, call.query
     position = decode_cursor(auth, "time_off", q.cursor)
     items = await bookings.list_time_off(
@@ -149,7 +148,7 @@ async def list_time_off(call: Call[Any, PageQuery]) -> dict[str, Any]:
 
 async def delete_time_off(call: Call[Any, Any]) -> None:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     await call.node.desk.unblock_time(asker(call), professional_id, call.id("time_off_id"))
 
 

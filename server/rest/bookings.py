@@ -172,8 +172,11 @@ async def list_bookings(call: Call[Any, BookingsQuery]) -> dict[str, Any]:
 
 def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
     """Narrows a list to what the caller may see."""
-    if reach(principal, "bookings.read") is Reach.ANY:
+    how_far = reach(principal, "bookings.read")
+    if how_far is Reach.ANY:
         return f
+    if how_far is Reach.LOCATION:
+        return msgspec.structs.replace(f, locations=sorted(principal.locations or ()))
     if principal.role == "professional":
         if principal.professional_id is None:
             raise Refused("forbidden", "this login has no calendar")
@@ -205,6 +208,7 @@ def _position(booking: bodies.Booking) -> tuple[int, str]:
 
 
 async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]:
+    await call.may_touch("bookings.read", call.id("id"))
     f = _own(call.principal, BookingFilter(professional_id=call.id("id")))
     await people.professional_by_id(call.node.database, call.business_id, call.id("id"))
     return await _coming(call, f)

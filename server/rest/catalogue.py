@@ -7,8 +7,9 @@ import msgspec
 from protocol import bodies
 from protocol.errors import invalid
 from server.edge import Call, Endpoint, Reply, decode
-from server.notices import TERMS, refresh_terms
 from server.paging import PageQuery, decode_cursor, page
+from server.permissions import reach
+from server.terms import refresh_terms
 from storage import catalogue, people
 
 _decode_new = msgspec.json.Decoder(bodies.ServiceCreate).decode
@@ -77,11 +78,13 @@ class ServiceForProfessional(bodies.Body, kw_only=True):
 
 async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
     professional_id, b = call.id("id"), call.body
+    await call.may_touch("professionals.write", professional_id)
     given = {f: v for f in b.__struct_fields__ if (v := getattr(b, f)) is not None}
     service_id = given.pop("service_id", None)
     if service_id is not None and given:
         raise invalid("service_id", "give a service_id or the fields of a new service, not both")
     if service_id is None:
+        reach(call.principal, "catalogue.write")
         new: bodies.ServiceCreate = decode(_decode_new, _encode(given))
         service = await catalogue.add_service(call.tx, call.business_id, new)
         service_id = service.id
@@ -93,13 +96,14 @@ async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
 
 async def remove_service_from(call: Call[Any, Any]) -> None:
     professional_id = call.id("id")
+    await call.may_touch("professionals.write", professional_id)
     await catalogue.unlink(call.tx, call.business_id, professional_id, call.id("service_id"))
     await _refresh(call, [professional_id])
 
 
 async def _refresh(call: Call[Any, Any], professional_ids: list[str]) -> None:
     """Lets active calendars take in the new terms once these are durable: here before the answer, elsewhere soon."""
-    await call.node.bulletin.post(call.tx, TERMS, professional_ids)
+    await call.node.notices.post(call.tx, "terms", professional_ids)
     call.after_commit.append(lambda: refresh_terms(call.node.runtime.roster, professional_ids))
 
 
@@ -119,9 +123,9 @@ def routes(node: Any) -> list[Endpoint]:
                  summary="Take a service out of the catalogue", area="services"),
         Endpoint(node, "GET", p, list_services_of, needs="catalogue.read", query=PageQuery,
                  summary="Services a professional offers", answer=list[bodies.Service], area="professionals"),
-        Endpoint(node, "POST", p, add_service_to, needs="catalogue.write", status=201, tx=True,
+        Endpoint(node, "POST", p, add_service_to, needs="professionals.write", status=201, tx=True,
                  summary="Let a professional offer a service", answer=bodies.Service,
                  body=ServiceForProfessional, area="professionals"),
-        Endpoint(node, "DELETE", p + "/{service_id}", remove_service_from, needs="catalogue.write", status=204,
+        Endpoint(node, "DELETE", p + "/{service_id}", remove_service_from, needs="professionals.write", status=204,
                  tx=True, summary="Let a professional no longer offer a service", area="professionals"),
     ]  # fmt: skip

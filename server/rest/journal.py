@@ -8,7 +8,6 @@ from msgspec import Meta
 from protocol import bodies, limits
 from server.edge import Call, Endpoint
 from server.paging import Limit
-from server.permissions import may_touch_calendar
 from storage import bookings
 
 
@@ -22,7 +21,7 @@ class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 async def calendar_events(call: Call[Any, EventsQuery]) -> dict[str, Any]:
     calendar_id, q = call.id("id"), call.query
     await call.node.switchboard.require(calendar_id, call.business_id)
-    may_touch_calendar(call.principal, "journal.read", calendar_id)
+    await call.may_touch("journal.read", calendar_id)
     found = await bookings.list_events(call.node.database, calendar_id, q.after, q.limit + 1)
     more = len(found) > q.limit
     items = found[: q.limit]

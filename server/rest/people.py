@@ -7,7 +7,7 @@ from protocol.errors import Refused
 from protocol.times import zone
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
-from server.permissions import Reach, may_touch_calendar, reach
+from server.permissions import Reach, reach
 from storage import people
 
 
@@ -40,9 +40,11 @@ async def list_clients(call: Call[Any, PageQuery]) -> dict[str, Any]:
 
 
 async def create_professional(call: Call[bodies.ProfessionalCreate, Any]) -> Reply:
+    if reach(call.principal, "professionals.write") is not Reach.ANY:
+        raise Refused("forbidden", "whoever manages some locations adds nobody to all of them")
     time_zone = call.body.time_zone
     if time_zone is None:
-        business = await people.business_by_id(call.tx, call.business_id)
+        business = await call.node.businesses.get(call.business_id)
         if business is None:
             raise Refused("not_found", "there is no such business")
         time_zone = business.time_zone
@@ -57,7 +59,7 @@ async def read_professional(call: Call[Any, Any]) -> bodies.Professional:
 
 async def patch_professional(call: Call[bodies.ProfessionalPatch, Any]) -> bodies.Professional:
     professional_id = call.id("id")
-    may_touch_calendar(call.principal, "schedule.write", professional_id)
+    await call.may_touch("schedule.write", professional_id)
     return await people.patch_professional(call.tx, call.business_id, professional_id, call.body)
 
 
@@ -84,7 +86,7 @@ def routes(node: Any) -> list[Endpoint]:
                  answer=bodies.Client, area="clients"),
         Endpoint(node, "PATCH", c + "/{id}", patch_client, needs="clients.write", summary="Change a client",
                  answer=bodies.Client, body=bodies.ClientPatch, tx=True, area="clients"),
-        Endpoint(node, "POST", p, create_professional, needs="catalogue.write", status=201, tx=True,
+        Endpoint(node, "POST", p, create_professional, needs="professionals.write", status=201, tx=True,
                  summary="Add a professional", answer=bodies.Professional, body=bodies.ProfessionalCreate,
                  errors=("conflict",), area="professionals"),
         Endpoint(node, "GET", p, list_professionals, needs="catalogue.read", summary="List professionals",

@@ -17,6 +17,7 @@ WHERE b.business_id = $1::uuid AND b.status <> 'held'
     AND ($6::bigint IS NULL OR b.start_at < from_us($6))
     AND ($7::bigint IS NULL OR b.end_at > from_us($7))
     AND ($9::bigint IS NULL OR (b.start_at, b.id) > (from_us($9), $10::uuid))
+    AND ($11::uuid[] IS NULL OR p.location_id = ANY ($11))
 ORDER BY b.start_at, b.id LIMIT $8;
 
 -- name: booking_dates

@@ -1,32 +1,10 @@
--- name: insert_business
-INSERT INTO businesses (id, slug, name, time_zone) VALUES ($1, $2, $3, $4);
-
--- name: business_by_slug
-SELECT id::text, slug, name, time_zone, allowed_origins FROM businesses WHERE slug = $1;
-
--- name: business_by_id
-SELECT id::text, slug, name, time_zone, allowed_origins FROM businesses WHERE id = $1::uuid;
-
--- name: insert_user
-INSERT INTO users (id, email, username, phone, name, password_hash, super_admin)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
-
--- name: insert_membership
-INSERT INTO memberships (business_id, user_id, role, professional_id) VALUES ($1, $2, $3, $4);
-
--- name: user_by_login
-SELECT u.id::text, u.password_hash, m.business_id::text, m.role, m.professional_id::text
-FROM users u LEFT JOIN memberships m ON m.user_id = u.id
-WHERE ($1::text IS NOT NULL AND u.email = $1) OR ($2::text IS NOT NULL AND u.username = $2)
-    OR ($3::text IS NOT NULL AND u.phone = $3)
-ORDER BY m.created_at LIMIT 1;
-
 -- name: insert_service_token
-INSERT INTO service_tokens (id, business_id, name, role, expires_at)
-VALUES ($1, $2, $3, $4, from_us($5)) RETURNING id::text, name, role, created_at, expires_at, revoked_at;
+INSERT INTO service_tokens (id, business_id, name, role, expires_at, scopes, created_by)
+VALUES ($1, $2, $3, $4, from_us($5), $6, $7)
+RETURNING id::text, name, role, scopes, created_at, expires_at, revoked_at;
 
 -- name: list_service_tokens
-SELECT id::text, name, role, created_at, expires_at, revoked_at FROM service_tokens
+SELECT id::text, name, role, scopes, created_at, expires_at, revoked_at FROM service_tokens
 WHERE business_id = $1::uuid AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3;
 
 -- name: revoke_service_token

@@ -10,8 +10,10 @@ from server.edge import Endpoint
 from tests.rest.helpers import NOBODY, acting, approving_place, book, problem, send
 from tests.support.server import Answer, Api, Place, RunningServer, new_place
 
-WITH_ID = [e for e in endpoints(None) if "{" in e.path]
-WITH_LOGIN = [e for e in endpoints(None) if e.path.startswith("/api/v1/") and e.path != "/api/v1/auth/login"]
+OPEN = {f"/api/v1/auth/{name}" for name in ("register", "login", "refresh")}
+# What belongs to a user and not to a business is proved in test_sessions.py.
+WITH_ID = [e for e in endpoints(None) if "{" in e.path and not e.path.startswith("/api/v1/users/me/")]
+WITH_LOGIN = [e for e in endpoints(None) if e.path.startswith("/api/v1/") and e.path not in OPEN]
 
 
 def name_of(e: Endpoint) -> str:
@@ -27,7 +29,7 @@ class Estate:
 
     def path(self, e: Endpoint, ids: dict[str, str] | None = None) -> str:
         area = e.path.removeprefix("/api/v1/").split("/")[0]
-        ids = ids or self.ids
+        ids = ids or {**self.ids, "users": NOBODY}
         path = e.path.replace("{id}", ids[area]) if "{id}" in e.path else e.path
         for name in ("time_off_id", "service_id"):
             path = path.replace("{" + name + "}", ids[name])
@@ -41,6 +43,8 @@ class Estate:
             return None
         return {
             "Empty": {},
+            "Logout": {},
+            "UserPatch": {},
             "ReasonBody": {},
             "CancelBody": {},
             "BookingPatch": {"notes": "x"},

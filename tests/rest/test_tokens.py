@@ -7,7 +7,7 @@ import asyncpg
 import jwt
 import pytest
 
-from server.auth import AUDIENCE, ISSUER, TYPE
+from server.keyring import AUDIENCE, ISSUER, TYPE
 from tests.rest.helpers import NOBODY, all_pages, problem
 from tests.support.server import SECRET, Answer, Api, token_for
 

@@ -1,0 +1,126 @@
+"""Bodies about people: signing in, sessions, users and their roles."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from protocol import limits
+from protocol.bodies import Answer, Body, ChatId, Email, Name, Phone
+
+Role = Literal["super_admin", "owner", "manager", "professional", "client", "user", "service", "public"]
+"""`user` is a login that has not chosen a business, `service` a program, `public` a visitor without login."""
+MemberRole = Literal["owner", "manager", "professional"]
+BusinessStatus = Literal["pending", "active", "suspended", "rejected"]
+
+Password = Annotated[str, Meta(min_length=limits.password_chars_min, max_length=limits.password_chars_max)]
+GivenPassword = Annotated[str, Meta(min_length=1, max_length=limits.password_chars_max)]
+Username = Annotated[str, Meta(min_length=3, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$(?!\n)")]
+BusinessRef = Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z0-9-]+$(?!\n)")]
+"""A slug or an id."""
+Locale = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=["en"])]
+
+
+# Signing in
+
+
+class Register(Body, kw_only=True):
+    """At least one of `email`, `username` and `phone`. With `business` the user becomes a client there."""
+
+    name: Name
+    password: Password
+    email: Email | None = None
+    username: Username | None = None
+    phone: Phone | None = None
+    locale: Locale = "en"
+    business: BusinessRef | None = None
+    chat_id: ChatId | None = None
+
+
+class Login(Body, kw_only=True):
+    """One of `email`, `username` or `phone`.
+
+    `business`, a slug or an id, chooses among several; whoever is no member there signs in as a client. `chat_id` is
+    kept with the user.
+    """
+
+    password: GivenPassword
+    email: Email | None = None
+    username: Name | None = None
+    phone: Phone | None = None
+    business: BusinessRef | None = None
+    chat_id: ChatId | None = None
+
+
+class Access(Answer, kw_only=True):
+    """`expires_in` and `refresh_expires_in` are in seconds. A refresh token is good once; the answer has the next."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    session_id: str
+    user_id: str
+    role: Role
+    business_id: str | None
+
+
+class Refresh(Body, kw_only=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class Logout(Body, kw_only=True):
+    """`all` ends every session of the user, otherwise only this one."""
+
+    all: bool = False
+
+
+class Session(Answer, kw_only=True):
+    """A sign-in that can be ended. `address` and `user_agent` are those it began with."""
+
+    id: str
+    business_id: str | None
+    address: str | None
+    user_agent: str | None
+    created_at: str
+    used_at: str
+    expires_at: str
+    current: bool
+
+
+# Users
+
+
+class User(Answer, kw_only=True):
+    """`role` and `business_id` are those of the sign-in or, in a list of members, of the membership `membership_id`."""
+
+    id: str
+    name: str
+    email: str | None
+    email_verified: bool
+    username: str | None
+    phone: str | None
+    phone_verified: bool
+    chat_id: int | None
+    locale: str
+    super_admin: bool
+    disabled: bool
+    created_at: str
+    business_id: str | None = None
+    membership_id: str | None = None
+    role: str | None = None
+
+
+class UserPatch(Body, kw_only=True):
+    """A new password, e-mail, username or phone needs the `current_password`. A new password ends all other
+    sessions; a new e-mail or phone has to be verified again.
+    """
+
+    name: Name | UnsetType = UNSET
+    locale: Locale | UnsetType = UNSET
+    chat_id: ChatId | UnsetType | None = UNSET
+    email: Email | UnsetType | None = UNSET
+    username: Username | UnsetType | None = UNSET
+    phone: Phone | UnsetType | None = UNSET
+    password: Password | UnsetType = UNSET
+    current_password: GivenPassword | None = None

@@ -1,0 +1,50 @@
+"""Changed terms of service: taken in by the calendars that are active here."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from actors.roster import Roster
+from protocol.errors import Refused
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+
+async def refresh_terms(roster: Roster, calendar_ids: Sequence[str]) -> None:
+    """Lets active calendars take in new terms; where these cannot be read, the calendars are loaded anew."""
+    try:
+        await roster.refresh_services(calendar_ids)
+    except Refused:
+        roster.forget_services(calendar_ids)
+
+
+class ChangedTerms:
+    """However many notices come, one task reads: what comes meanwhile is its next round."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._changed: set[str] = set()
+        self._refreshing = False
+
+    def take_in(self, calendar_ids: Iterable[str]) -> None:
+        self._changed.update(calendar_ids)
+        if not self._refreshing:
+            self._refreshing = True
+            self._node.spawn(self._refresh(), "changed terms")
+
+    def take_in_all(self) -> None:
+        self.take_in(self._node.runtime.roster.actors)
+
+    async def _refresh(self) -> None:
+        roster = self._node.runtime.roster
+        try:
+            while self._changed:
+                changed = list(self._changed)
+                self._changed.clear()
+                try:
+                    await refresh_terms(roster, changed)
+                except Exception:
+                    self._node.log.exception("changed terms could not be read")
+                    roster.forget_services(changed)
+        finally:
+            self._refreshing = False
