@@ -10,6 +10,7 @@ from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.keeper")
 
+
 class Certainty:
     """Certain for a while after each beat, because nobody can claim what a living member has on record.
 
