@@ -193,7 +193,7 @@ class ClusterSwitchboard(Switchboard):
         """Runs `here` or `there`, and once more as often as it is certain, or made so by `again`, that nothing was
         done and the calendar is to be looked for elsewhere.
         """
-        pause = _PAUSE_FIRST_S
+        pause, perhaps_done = _PAUSE_FIRST_S, False
         while True:
             owner = self.owner_of(calendar_id)
             elsewhere = owner is not None and owner.id != self._me
@@ -210,16 +210,18 @@ class ClusterSwitchboard(Switchboard):
                 self.forwarded[kind, "undelivered"] += 1
             except Unanswered:
                 self.forwarded[kind, "unanswered"] += 1
-                if not again:
-                    raise Refused("unknown_outcome") from None
-                if self._loop.time() >= deadline:
-                    raise Refused("unknown_outcome" if kind == "ask" else "unavailable") from None
+                perhaps_done = kind == "ask"
+                if not again or self._loop.time() >= deadline:
+                    raise _honest(Refused("unavailable"), perhaps_done) from None
             except Refused as refused:
                 if elsewhere:
                     self.forwarded[kind, refused.code] += 1
                 if refused.code != "moved":
-                    raise
-            await self._wait(deadline, pause)
+                    raise _honest(refused, perhaps_done) from None
+            try:
+                await self._wait(deadline, pause)
+            except Refused as refused:
+                raise _honest(refused, perhaps_done) from None
             pause = min(pause * 2, _PAUSE_MAX_S)
 
     async def _wait(self, deadline: float, pause: float) -> None:
@@ -239,3 +241,8 @@ class ClusterSwitchboard(Switchboard):
             pass
         finally:
             self._rerouting -= 1
+
+
+def _honest(refused: Refused, perhaps_done: bool) -> Refused:
+    """Whoever was asked before and did not answer may have done it, so nobody can say that nothing was changed."""
+    return Refused("unknown_outcome") if perhaps_done and refused.kind.may_retry else refused

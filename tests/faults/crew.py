@@ -67,6 +67,9 @@ class Crew:
         took = await self.converged()
         # Shown where a test fails, and by `pytest -rA`.
         sys.stdout.write(f"{len(self.history.strikes)} faults; watchers converged {took:.2f} s after the last answer\n")
+        # A hold may end at any time: what is shown after the tables were read is nothing they could know of.
+        for watcher in self.watchers:
+            await watcher.stop()
         # In a thread: proxies live on this loop.
         found = await asyncio.to_thread(wrongs, await read_tables(self.db), self.history)
         assert found == [], f"{len(found)} promises were broken; the first: {found[:5]}"
