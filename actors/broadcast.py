@@ -6,6 +6,7 @@ Versions: a frame says `from_version` (that of the frame before it) and `version
 
 import logging
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from protocol import limits
@@ -42,13 +43,15 @@ class Broadcast:
     """One view, wherever its calendar is decided; `version` is that of what it last told."""
 
     __slots__ = (
-        "_ring", "_ring_bytes", "_snapshot", "floor", "gone", "id", "idle_since", "key", "sent_version", "subscribers",
-        "version",
+        "_ring", "_ring_bytes", "_snapshot", "business_id", "floor", "gone", "id", "idle_since", "key", "sent_version",
+        "subscribers", "version",
     )  # fmt: skip
 
     def __init__(self, key: ViewKey, version: int) -> None:
         self.id = self.id_of(key)
         self.key = key
+        self.business_id = ""
+        """Whose calendar it is, so that it can be asked for elsewhere."""
         self.subscribers: set[Sink] = set()
         self.idle_since = 0.0
         self.gone = False
@@ -75,15 +78,26 @@ class Broadcast:
         self._remember(version, frame)
         self.show(frame)
 
-    def show(self, frame: Frame) -> None:
-        """Gives a frame to everybody; it is no part of the view's story."""
-        for subscriber in tuple(self.subscribers):
+    def show(self, frame: Frame, whom: Iterable[Sink] | None = None) -> None:
+        """Gives a frame to everybody, or to some of them; it is no part of the view's story."""
+        for subscriber in tuple(self.subscribers if whom is None else self.subscribers.intersection(whom)):
             try:
                 subscriber.deliver(self, frame)
             except Exception:
                 # Whoever commits a batch stands above this call: one subscriber's trouble must not reach it.
                 log.exception("a subscriber of view %s failed and is dropped", self.id)
                 self.subscribers.discard(subscriber)
+
+    def rehome(self, new: "Broadcast") -> Sequence[Sink]:
+        """Everybody who watches this goes on with `new`; who that is."""
+        moved = tuple(self.subscribers)
+        self.subscribers.clear()
+        for subscriber in moved:
+            try:
+                subscriber.rehomed(self, new)
+            except Exception:
+                log.exception("a subscriber of view %s could not be moved and is dropped", self.id)
+        return moved
 
     def take_over(self, other: "Broadcast") -> None:
         """Goes on where `other` ends, for those who return as well; not with its subscribers."""

@@ -50,12 +50,15 @@ class Switchboard:
         for _ in range(_WATCH_TRIES):
             actor = await self._runtime.roster.activate(key.calendar_id, business_id, self._deadline())
             view = self._runtime.watch.open(actor, key)
+            view.business_id = business_id
             if await self._runtime.reader.settled(actor, actor.calendar.version):
                 return view
         raise Refused("unavailable")
 
-    def join(self, view: Broadcast, sink: Sink) -> None:
+    def join(self, view: Broadcast, sink: Sink) -> Broadcast:
+        """The view that is joined: another one that stands for it, when it has gone since it was asked for."""
         view.subscribers.add(sink)
+        return view
 
     def leave(self, view: Broadcast, sink: Sink) -> None:
         view.subscribers.discard(sink)

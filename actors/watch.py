@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from actors.actor import Actor
 from actors.calendar.apply import EVERYTHING, apply, touched
@@ -14,6 +15,8 @@ from protocol import limits
 from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.watch")
+
+_ABOUT_TO_JOIN_S: Final = 1.0
 
 
 class Watch:
@@ -57,10 +60,10 @@ class Watch:
         view.idle_since = self._loop.time()
         return view
 
-    @staticmethod
-    def _drop_longest_idle(views: dict[ViewKey, View]) -> None:
-        """Makes room by forgetting a view that nobody watches, before its time."""
-        idle = [(v.idle_since, k) for k, v in views.items() if not v.subscribers]
+    def _drop_longest_idle(self, views: dict[ViewKey, View]) -> None:
+        """Makes room by forgetting a view that nobody watches, before its time; not one that somebody is about to."""
+        limit = self._loop.time() - _ABOUT_TO_JOIN_S
+        idle = [(v.idle_since, k) for k, v in views.items() if not v.subscribers and v.idle_since < limit]
         if idle:
             del views[min(idle)[1]]
 

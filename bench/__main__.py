@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import compare, machine
 from bench.children import end_all, pin, raise_file_limit
-from bench.report import Refused, Row, Skipped, is_refused, print_rows, refused_row, skipped_row, write_json
+from bench.report import MACHINE, Refused, Row, Skipped, is_refused, print_rows, refused_row, skipped_row, write_json
 from bench.runner import Bench
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -107,7 +107,7 @@ async def run(options: argparse.Namespace) -> int:
             await _guarded(bench, rows, "remote", lambda b: target.run_remote(options, b))
         else:
             pinned = pin()
-            rows += await machine.rows(bench, pinned)
+            await _guarded(bench, rows, MACHINE, lambda b: machine.rows(b, pinned))
             bench.say(pinned)
             names = options.only or list(SCENARIOS)
             with bench.progress.steps("scenarios", len(names)) as step:

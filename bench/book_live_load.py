@@ -18,6 +18,7 @@ from bench import histogram
 from bench.load import Outcome
 from bench.stats import percentile
 from bench.subscribers import CLOSE, PING, PONG, TEXT, frame_bounds, masked, upgrade
+from bench.telling import tell
 from bench.usage import Meter
 
 CONNECT_SECONDS = 20.0
@@ -239,8 +240,7 @@ def main() -> None:
     gc.disable()  # this process only, and only for seconds: a pause here would be booked to the server
     for line in sys.stdin.buffer:
         outcome = uvloop.run(measure(msgspec.json.decode(line, type=LiveJob)))
-        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
-        sys.stdout.buffer.flush()
+        tell(outcome)
 
 
 if __name__ == "__main__":

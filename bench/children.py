@@ -19,7 +19,6 @@ from bench.report import Refused
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 READY_EVERY_S = 0.02
-LOOK_AGAIN_S = 1.0
 LINE_BYTES = 64 * 1024 * 1024
 
 Answer = TypeVar("Answer")
@@ -150,7 +149,7 @@ class Generator:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             await stdin.drain()
         try:
-            line = await self._line(seconds)
+            line = await asyncio.wait_for(self._answers.readline(), seconds)
         except TimeoutError as error:
             raise Refused(f"the load generator gave no answer within {seconds:.0f} s") from error
         if not line:
@@ -159,18 +158,6 @@ class Generator:
             return msgspec.json.decode(line, type=answer)
         except msgspec.MsgspecError as error:
             raise Refused(f"the load generator said {line[:200]!r}") from error
-
-    async def _line(self, seconds: float) -> bytes:
-        transport = self._writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        async with asyncio.timeout(seconds):
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    return await asyncio.wait_for(self._answers.readline(), LOOK_AGAIN_S)
-                # On a crowded machine the loop was once in a while not woken for the rest of a long answer, which
-                # lay there to be read. Watching it anew asks the kernel again.
-                transport.pause_reading()
-                transport.resume_reading()
 
     async def stop(self) -> None:
         if self._process.stdin is not None:

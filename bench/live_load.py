@@ -30,6 +30,7 @@ from bench.live_changes import Changes
 from bench.returning import weather
 from bench.stats import percentile
 from bench.subscribers import Hub, subscriber_of
+from bench.telling import tell
 from bench.usage import Meter
 
 OPENING_AT_ONCE = 100
@@ -155,8 +156,7 @@ async def serve() -> None:
     loop, desk = asyncio.get_running_loop(), Desk()
     while line := await loop.run_in_executor(None, sys.stdin.buffer.readline):
         answer = await desk.answer(msgspec.json.decode(line, type=Command))
-        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-        sys.stdout.buffer.flush()
+        tell(answer)
 
 
 def main() -> None:

@@ -10,12 +10,14 @@ from bench.report import (
     Curve,
     Row,
     disturbed,
+    floor_text,
     goal_text,
     is_measured,
     is_refused,
     is_skipped,
     number,
     value_text,
+    verdict,
 )
 
 
@@ -37,7 +39,7 @@ def write_report(folder: Path, rows: Sequence[Row], curves: Sequence[Curve]) -> 
 
 def text(rows: Sequence[Row], plots: Sequence[tuple[Curve, str]] = ()) -> str:
     """The report's text: goals, what is missing, then each scenario with its rows and plots."""
-    facts = [row for row in rows if row.scenario == MACHINE]
+    facts = [row for row in rows if is_measured(row) and row.scenario == MACHINE]
     measured = [row for row in rows if is_measured(row) and row.scenario != MACHINE]
     parts = ["# Measurements of Slotcast"]
     if facts:
@@ -47,10 +49,10 @@ def text(rows: Sequence[Row], plots: Sequence[tuple[Curve, str]] = ()) -> str:
         parts.append("## Goals")
         parts.append(
             _table(
-                ("scenario", "metric", "measured", "min..max", "goal", "verdict"),
-                "llrrrl",
+                ("scenario", "metric", "measured", "min..max", "goal", "floor", "verdict"),
+                "llrrrrl",
                 [
-                    (r.scenario, r.metric, value_text(r), r.spread, goal_text(r), "met" if r.met else "**short**")
+                    (r.scenario, r.metric, value_text(r), r.spread, goal_text(r), floor_text(r), _verdict(r))
                     for r in goals
                 ],
             )
@@ -89,6 +91,10 @@ def plot_names(curves: Sequence[Curve]) -> list[str]:
 def _table(head: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> str:
     rule = ["---:" if side == "r" else "---" for side in align]
     return "\n".join("| " + " | ".join(_line(cell) for cell in row) + " |" for row in (head, rule, *rows))
+
+
+def _verdict(row: Row) -> str:
+    return verdict(row) if row.met else f"**{verdict(row)}**"
 
 
 def _line(cell: str) -> str:

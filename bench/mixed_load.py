@@ -19,6 +19,7 @@ from hdrh.histogram import HdrHistogram
 from bench import histogram
 from bench.mixed_job import COMPETING, EXPECTED, LOST, MixedJob, MixedOutcome
 from bench.site import HOLD_TTL_S, Memory, Operation, Requests
+from bench.telling import tell
 from bench.usage import Meter
 
 RELEASE_AFTER_S = (0.2, 2.0)
@@ -331,8 +332,7 @@ def main() -> None:
             memory = Memory(job.site)
         assert memory is not None, "the first job brings the site"
         outcome = uvloop.run(measure(job, memory))
-        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
-        sys.stdout.buffer.flush()
+        tell(outcome)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     direction: Direction = ">="
     """Of the goal; without one, "<=" says that less is better where the unit does not."""
     met: bool | None = None
+    floor: float | None = None
+    """The most that the least server that does the same has reached in any turn of this run, in `unit`."""
     values: list[float] = []
     """One value per repetition; how far they lie apart is the noise of this row."""
     note: str = ""
@@ -68,6 +70,7 @@ def goal_row(
     spread: str = "",
     values: Sequence[float] = (),
     note: str = "",
+    floor: float | None = None,
 ) -> Row:
     """A row with a verdict: measured against the goal in the given direction."""
     met = measured >= goal if direction == ">=" else measured <= goal
@@ -80,6 +83,7 @@ def goal_row(
         goal=goal,
         direction=direction,
         met=met,
+        floor=floor,
         values=list(values),
         note=note,
     )
@@ -124,15 +128,16 @@ def print_rows(rows: Iterable[Row], console: Console | None = None) -> None:
     details.add_column("value", justify="right")
     details.add_column("min..max", justify="right")
     goals = Table("scenario", "metric", title="goals", title_justify="left")
-    for name in ("measured", "min..max", "goal"):
+    for name in ("measured", "min..max", "goal", "floor"):
         goals.add_column(name, justify="right")
     goals.add_column("verdict")
     for row in filter(is_measured, rows):
         if row.goal is None:
             details.add_row(escape(row.scenario), escape(row.metric), escape(value_text(row)), row.spread)
             continue
-        verdict = "[green]met[/]" if row.met else "[red]short[/]"
-        goals.add_row(escape(row.scenario), escape(row.metric), value_text(row), row.spread, goal_text(row), verdict)
+        colour = "green" if row.met else "yellow" if beyond_floor(row) else "red"
+        told = (row.scenario, row.metric, value_text(row), row.spread, goal_text(row), floor_text(row))
+        goals.add_row(*map(escape, told), f"[{colour}]{verdict(row)}[/]")
     for table in (details, goals):
         if table.row_count:
             console.print(table)
@@ -157,6 +162,24 @@ def value_text(row: Row) -> str:
 
 def goal_text(row: Row) -> str:
     return "" if row.goal is None else f"{row.direction} {number(row.goal, row.unit)}"
+
+
+def floor_text(row: Row) -> str:
+    return "" if row.floor is None else number(row.floor, row.unit)
+
+
+def verdict(row: Row) -> str:
+    """Of a row with a goal. A goal that even the floor misses is still missed, but not for what the server does."""
+    if row.met:
+        return "met"
+    return "short, as is the floor" if beyond_floor(row) else "short"
+
+
+def beyond_floor(row: Row) -> bool:
+    """Whether the goal lies beyond what the least that does the same has reached in this run."""
+    if row.goal is None or row.floor is None:
+        return False
+    return row.floor < row.goal if row.direction == ">=" else row.floor > row.goal
 
 
 def number(value: float, unit: str) -> str:

@@ -10,14 +10,17 @@ from bench.report import DISTURBANCE, Row, goal_row
 from bench.runner import Contender
 from bench.stats import Spread, ratios, spread
 
+ANSWERING = "answering and nothing else"
+LEAST = "the least that is durable and guarded"
 
-def ratio_row(scenario: str, ours: Contender, theirs: Contender, goal: float | None) -> Row:
-    """Our rate over theirs, within each repetition; without a goal it informs only."""
+
+def ratio_row(scenario: str, ours: Contender, theirs: Contender, goal: float | None, floor: float | None = None) -> Row:
+    """Our rate over theirs, within each repetition; without a goal it informs only. `floor` is the floor's best."""
     ratio = ratios(ours.rates(), theirs.rates())
     metric = f"rate vs {theirs.name}"
     if goal is None:
         return spread_row(scenario, metric, ratio, unit="x")
-    return goal_row(scenario, metric, ratio.median, goal, spread=ratio.text(), values=ratio.values)
+    return goal_row(scenario, metric, ratio.median, goal, spread=ratio.text(), values=ratio.values, floor=floor)
 
 
 def spread_row(
@@ -35,10 +38,10 @@ def spread_row(
     )
 
 
-def reach_row(scenario: str, floor: Contender, theirs: Contender) -> Row:
-    """How far ahead of them a server is that does nothing but answer: about the most that can be had here."""
+def reach_row(scenario: str, floor: Contender, theirs: Contender, what: str) -> Row:
+    """How far ahead of them a server is that does only what `what` says: about the most that can be had here."""
     ratio = ratios(floor.rates(), theirs.rates())
-    return spread_row(scenario, f"{floor.name} vs {theirs.name}: answering and nothing else", ratio, unit="x")
+    return spread_row(scenario, f"{floor.name} vs {theirs.name}: {what}", ratio, unit="x")
 
 
 def cpu_row(scenario: str, ours: Contender, theirs: Contender) -> Row:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
+import asyncpg
 import msgspec
 import typer
 
@@ -54,7 +55,7 @@ def _ask(config_file: str | None, work: "Callable[[RedisDirectory, Database], Aw
         raise ConfigError("SLOTCAST_REDIS_URL is not set: a single node has no cluster")
     try:
         return asyncio.run(_with_both(settings, work))
-    except (Refused, RedisUnusable, OSError) as error:
+    except (Refused, RedisUnusable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         text = error.detail or error.kind.title if isinstance(error, Refused) else str(error)
         typer.echo(f"slotcast: {text}", err=True)
         raise typer.Exit(2) from None

@@ -53,12 +53,13 @@ if TYPE_CHECKING:
 
 Loops = Sequence[tuple[str, Coroutine[Any, Any, None]]]
 
-HAND_OVER_SHARE: Final = 0.25
-DRAIN_SHARE: Final = 0.25
+HAND_OVER_SHARE: Final = 0.2
+LAST_CALL_SHARE: Final = 0.1
+DRAIN_SHARE: Final = 0.2
 CLEANUP_SHARE: Final = 0.15
 STOP_SHARE: Final = 0.1
-"""How `drain_timeout_s` is shared out: shards to other nodes; goodbye and flush; requests under way, twice: once to
-end, once to be cancelled; background tasks and connections, each."""
+"""How `drain_timeout_s` is shared out: shards to other nodes; last requests of those who are sent there; goodbye and
+flush; requests under way, twice: once to end, once to be cancelled; background tasks and connections, each."""
 
 _RETRY_S: Final = 1.0
 

@@ -47,8 +47,8 @@ class ReadyAnswers:
         return answer.body
 
     def remember(self, path: str, principal: Principal, calendar_id: str, question: Question) -> None:
-        """What that path asks, and of whom."""
-        if len(path) > _PATH_CHARS_MAX:
+        """What that path asks, and of whom. Nothing of calendars that are not in memory here."""
+        if len(path) > _PATH_CHARS_MAX or calendar_id not in self._runtime.roster.actors:
             return
         if len(self._places) >= _REMEMBERED_MAX:
             self._places.clear()

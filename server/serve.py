@@ -21,13 +21,13 @@ from server.app import make_probes, make_server
 from server.config import Settings
 from server.desk import Asker
 from server.inherited import BACKLOG, READY, STARTED, Inherited
-from server.node import CLEANUP_SHARE, DRAIN_SHARE, HAND_OVER_SHARE, Node
+from server.node import CLEANUP_SHARE, DRAIN_SHARE, HAND_OVER_SHARE, LAST_CALL_SHARE, Node
 from server.principal import Principal
 
 log = structlog.get_logger("slotcast")
 
 _READY_CHECK_S: Final = 0.05
-_LAST_CALL_S: Final = 0.1
+_LAST_CALL_CHECK_S: Final = 0.05
 _DEMO_TOKEN_TTL_S: Final = 24 * 3600
 
 
@@ -68,7 +68,7 @@ async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherite
         for site in sites:
             await site.stop()
         if node.leaving:
-            await _send_elsewhere(runner)
+            await _send_elsewhere(runner, settings.drain_timeout_s * LAST_CALL_SHARE)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(node.drain(), settings.drain_timeout_s * DRAIN_SHARE)
         await runner.cleanup()
@@ -110,10 +110,14 @@ async def _tell_when_ready(node: Node, inherited: Inherited) -> None:
         await asyncio.sleep(_READY_CHECK_S)
 
 
-async def _send_elsewhere(runner: web.ServerRunner) -> None:
-    """Closes connections that wait for a request. Other nodes are there to take the next one, so none is refused."""
-    # Who was accepted a moment ago is still heard.
-    await asyncio.sleep(_LAST_CALL_S)
+async def _send_elsewhere(runner: web.ServerRunner, within_s: float) -> None:
+    """Closes connections that wait for a request. Other nodes are there to take the next one, so none is refused.
+
+    One that is closed while its next request is on the way would be: so each is given time to end with an answer.
+    """
+    until = asyncio.get_running_loop().time() + within_s
+    while runner.server is not None and runner.server.connections and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(_LAST_CALL_CHECK_S)
     if runner.server is not None:
         runner.server.pre_shutdown()
 

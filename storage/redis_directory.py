@@ -154,9 +154,9 @@ class RedisDirectory(Directory):
             if leases is not None:
                 fields = zip(leases[::2], leases[1::2], strict=True)
                 self._leases = {int(f): _lease(v) for f, v in fields if not f.startswith(b".")}
-            found = {m.id: m for m in (_members.decode(v[_MARKS:]) for v in members[1::2])}
         except msgspec.MsgspecError as error:
             raise Refused("unavailable", f"the directory holds what cannot be read: {error}") from error
+        found = {m.id: m for m in map(_member, members[1::2]) if m is not None}
         self._known = f"{incarnation.decode()}:{change.decode()}"
         drains = frozenset(
             i.decode() for i, v in zip(members[::2], members[1::2], strict=True) if v[_MARKS - 1] == _DRAIN
@@ -200,6 +200,15 @@ class RedisDirectory(Directory):
                 callback()
             except Exception:
                 log.exception("a notice was not taken well")
+
+
+def _member(packed: bytes) -> Member | None:
+    """A node that says of itself what cannot be read here is as good as not there: it must not stop the others."""
+    try:
+        return _members.decode(packed[_MARKS:])
+    except msgspec.MsgspecError as error:
+        log.warning("a member cannot be read: %s", error)
+        return None
 
 
 def _lease(packed: bytes) -> Lease:

@@ -4,14 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from math import inf
-from typing import Final
 
 from actors.cluster.ports import Shards
 from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.keeper")
-
-_VERIFIED_FOR_S: Final = 1.0
 
 
 class Certainty:
@@ -70,8 +67,12 @@ class Certainty:
 
     async def certain(self) -> None:
         """Returns when this node knows what it owns. Raises `Refused(unavailable)` when Postgres cannot tell."""
-        if self.doubtful:
-            await asyncio.shield(self.verify())
+        if not self.doubtful:
+            return
+        if self._asking is not None:
+            # What was asked before this call may be answered with what was true before it.
+            await asyncio.wait([self._asking])
+        await asyncio.shield(self.verify())
 
     def verify(self) -> "asyncio.Future[None]":
         """Asks Postgres once for all who want to know now."""
@@ -101,7 +102,6 @@ class Certainty:
         self.reached()
         self.verified += 1
         self.verified_at = asked_at
-        self.until = max(self.until, asked_at + _VERIFIED_FOR_S)
         if self._beaten_at <= asked_at:
             self.until = max(self.until, self._beaten_at + self._sure_s)
         if lost:

@@ -114,6 +114,13 @@ class _Desk:
     def ask(self, work: Work) -> "asyncio.Future[Outcome]":
         return self._runtime.ask(work)
 
+    @property
+    def in_doubt(self) -> bool:
+        return self._switchboard.in_doubt
+
+    async def confirm(self, calendar_id: str) -> None:
+        await self._switchboard.confirm(calendar_id)
+
     async def read(self, calendar_id: str, business_id: str, question: Question) -> bytes:
         return await self._switchboard.read_here(calendar_id, business_id, question)
 

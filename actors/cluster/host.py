@@ -23,6 +23,11 @@ class Desk(Protocol):
 
     def ask(self, work: Work) -> "asyncio.Future[Outcome]": ...
 
+    @property
+    def in_doubt(self) -> bool: ...
+
+    async def confirm(self, calendar_id: str) -> None: ...
+
     async def read(self, calendar_id: str, business_id: str, question: Question) -> bytes: ...
 
     async def watch(self, key: ViewKey, business_id: str) -> Broadcast: ...
@@ -103,18 +108,25 @@ class Host:
             return
         self.under_way += 1
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        future.add_done_callback(partial(self._asked, sender, ask.id))
-        deadline = self._loop.time() + ask.left_s
+        future.add_done_callback(partial(self._asked, sender, ask))
+        deadline = self._loop.time() + _bounded(ask.left_s)
         self._desk.ask(Work(ask.calendar_id, ask.command, ask.caller, future, deadline, ask.key, ask.details))
 
-    def _asked(self, sender: str, request: int, future: "asyncio.Future[Outcome]") -> None:
+    def _asked(self, sender: str, ask: m.Ask, future: "asyncio.Future[Outcome]") -> None:
+        error = future.exception()
+        if error is None and future.result().event is None and self._desk.in_doubt:
+            self._spawn(self._finish(sender, ask.id, self._confirmed(ask, future.result())), "refusal in doubt")
+            return
         self.under_way -= 1
         self.served += 1
-        error = future.exception()
         if error is None:
-            self._post.send(sender, m.Reply(request, outcome=future.result()))
+            self._post.send(sender, m.Reply(ask.id, outcome=future.result()))
         else:
-            self._fail(sender, request, error)
+            self._fail(sender, ask.id, error)
+
+    async def _confirmed(self, ask: m.Ask, outcome: Outcome) -> m.Reply:
+        await self._desk.confirm(ask.calendar_id)
+        return m.Reply(ask.id, outcome=outcome)
 
     def _begin(self, sender: str, request: int, work: Coroutine[Any, Any, m.Reply]) -> None:
         if self.under_way >= limits.forwarded_waiting_max:
@@ -142,14 +154,16 @@ class Host:
         self._post.send(sender, m.Reply(request, problem=m.problem_of(error)))
 
     async def _read(self, read: m.Read) -> m.Reply:
-        async with asyncio.timeout(read.left_s):
+        async with asyncio.timeout(_bounded(read.left_s)):
             return m.Reply(read.id, body=await self._desk.read(read.calendar_id, read.business_id, read.question))
 
     # Views
 
     async def _watch(self, sender: str, watch: m.Watch) -> m.Reply:
-        async with asyncio.timeout(watch.left_s):
+        async with asyncio.timeout(_bounded(watch.left_s)):
             view = await self._desk.watch(watch.key, watch.business_id)
+        if view.gone:
+            raise Refused("moved")
         earlier = self._relays.get((sender, view.id))
         if earlier is not None:
             self._drop(earlier)
@@ -163,7 +177,7 @@ class Host:
         unknown: list[str] = []
         for view, number in keep.views.items():
             relay = self._relays.get((sender, view))
-            if relay is None or relay not in relay.view.subscribers:
+            if relay is None or relay.view.gone or relay not in relay.view.subscribers:
                 unknown.append(view)
                 continue
             relay.heard_at = self._loop.time()
@@ -178,3 +192,8 @@ class Host:
         relay.view.subscribers.discard(relay)
         if not relay.view.subscribers:
             relay.view.idle_since = self._loop.time()
+
+
+def _bounded(left_s: float) -> float:
+    """Whatever the asker says, nothing waits for ever."""
+    return max(0.0, min(limits.request_deadline_s, left_s))

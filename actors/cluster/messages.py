@@ -4,13 +4,17 @@ Requests carry an `id` of the sender's; the `Reply` repeats it. `left_s` is how 
 clocks of two machines do not agree.
 """
 
+from typing import Final
+
 import msgspec
 
 from actors.broadcast import ViewKey
 from actors.calendar.commands import AnyCommand
 from actors.ports import NO_DETAILS, Caller, Details, IdempotencyKey, Outcome
 from actors.questions import AnyQuestion
-from protocol.errors import FieldError, Refused
+from protocol.errors import KINDS, FieldError, Refused
+
+REPLY: Final = "reply"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, tag_field="m", omit_defaults=True):
@@ -52,13 +56,12 @@ class Watch(Message, frozen=True, gc=False, tag="watch"):
     left_s: float
 
 
-class Reply(Message, frozen=True, gc=False, tag="reply"):
-    """To `Ask` an outcome, to `Read` a body, to `Watch` a state; or why there is none."""
+class Reply(Message, frozen=True, gc=False, tag=REPLY):
+    """To `Ask` an outcome, to `Read` a body, to `Watch` nothing but the `State` before it; or why there is none."""
 
     id: int
     outcome: Outcome | None = None
     body: bytes | None = None
-    state: "State | None" = None
     problem: Problem | None = None
 
 
@@ -104,10 +107,18 @@ class Echo(Message, frozen=True, gc=False, tag="echo"):
     at: float
 
 
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What can be read of every message, also of those that only a later version knows."""
+
+    m: str
+    id: int = 0
+
+
 AnyMessage = Ask | Read | Watch | Reply | State | Told | Keep | Missed | Gone | Echo
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(AnyMessage).decode
+decode_head = msgspec.msgpack.Decoder(Head).decode
 
 
 def problem_of(refused: Refused) -> Problem:
@@ -115,6 +126,8 @@ def problem_of(refused: Refused) -> Problem:
 
 
 def refused_of(problem: Problem) -> Refused:
+    if problem.code not in KINDS:
+        return Refused("unavailable", f"the calendar's node says {problem.code!r:.100}, which this one does not know")
     return Refused(
         problem.code,
         problem.detail,

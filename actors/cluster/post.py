@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from actors.cluster import messages as m
 from actors.cluster.ports import Bus
@@ -12,6 +14,8 @@ from protocol import limits
 from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.post")
+
+_LAST_WORD_S: Final = 0.3
 
 
 class Undelivered(Exception):
@@ -46,7 +50,7 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, _Waiting] = {}
         self._ids = count(1)
-        self.unanswered = 0
+        self._connected_at = self._loop.time()
         self.lag_s = 0.0
         """How long the last message to oneself took over the bus."""
 
@@ -61,6 +65,11 @@ class Post:
         return self._bus.connected
 
     @property
+    def cut_off_s(self) -> float:
+        """For how long the bus has been away, as far as `measure` has noticed."""
+        return 0.0 if self._bus.connected else self._loop.time() - self._connected_at
+
+    @property
     def waiting(self) -> int:
         return len(self._waiting)
 
@@ -69,6 +78,9 @@ class Post:
         return self._bus.lost
 
     def measure(self) -> None:
+        """To be called about once a second."""
+        if self._bus.connected:
+            self._connected_at = self._loop.time()
         self.send(self.node, m.Echo(self._loop.time()))
 
     def send(self, node: str, message: m.AnyMessage) -> None:
@@ -83,10 +95,10 @@ class Post:
         self._waiting[number] = _Waiting(node, answer)
         try:
             self.send(node, make(number))
-            async with asyncio.timeout_at(deadline):
+            # The owner keeps the same deadline; what it says of that is on its way a little later.
+            async with asyncio.timeout_at(deadline + _LAST_WORD_S):
                 reply = await answer
         except TimeoutError:
-            self.unanswered += 1
             raise Unanswered from None
         finally:
             self._waiting.pop(number, None)
@@ -98,11 +110,14 @@ class Post:
         """That member is no more: whoever waits for it waits in vain."""
         for waiting in tuple(self._waiting.values()):
             if waiting.node == node and not waiting.answer.done():
-                self.unanswered += 1
                 waiting.answer.set_exception(Unanswered())
 
     def _arrived(self, sender: str, raw: bytes) -> None:
-        message = m.decode(raw)
+        try:
+            message = m.decode(raw)
+        except msgspec.MsgspecError as error:
+            self._not_understood(sender, raw, error)
+            return
         if isinstance(message, m.Reply):
             waiting = self._waiting.get(message.id)
             if waiting is not None and waiting.node == sender and not waiting.answer.done():
@@ -111,6 +126,21 @@ class Post:
             self.lag_s = self._loop.time() - message.at
         else:
             self._receive(sender, message)
+
+    def _not_understood(self, sender: str, raw: bytes, error: msgspec.MsgspecError) -> None:
+        """Of a node of another version, most likely: whoever waits for an answer need not wait until the deadline."""
+        log.warning("member %s says what cannot be read here: %s", sender, error)
+        try:
+            head = m.decode_head(raw)
+        except msgspec.MsgspecError:
+            return
+        waiting = self._waiting.get(head.id)
+        if head.m != m.REPLY:
+            if head.id:
+                detail = "the calendar's node cannot read the request; it may be of another version"
+                self.send(sender, m.Reply(head.id, problem=m.Problem("unavailable", detail)))
+        elif waiting is not None and waiting.node == sender and not waiting.answer.done():
+            waiting.answer.set_exception(Unanswered())
 
     def _undelivered(self, node: str, raws: Sequence[bytes]) -> None:
         for raw in raws:

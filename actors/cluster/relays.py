@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from actors.broadcast import Broadcast, Sink, ViewKey
+from actors.broadcast import Broadcast, ViewKey
 from actors.cluster import messages as m
 from actors.cluster.ports import Member
 from actors.cluster.post import Post, Unanswered, Undelivered
@@ -91,17 +91,21 @@ class Relays:
             if not waiting and self._waiting.get(replica.id) is waiting:
                 del self._waiting[replica.id]
 
-    def adopt(self, view: Broadcast, business_id: str) -> None:
-        """A view of this node whose calendar has left: who watches it goes on watching it from afar."""
+    def adopt(self, view: Broadcast) -> Replica:
+        """Who watches a view whose calendar has left goes on watching it from afar, as the replica returned."""
         replica = self._replicas.get(view.id)
         if replica is None:
-            replica = Replica.of(view, business_id)
+            replica = Replica.of(view)
             replica.idle_since = self._loop.time()
+        elif view.subscribers:
+            # The difference to what the replica shows is none to what they have seen.
+            replica.adrift = True
         view.gone = True
-        _rehome(view, replica)
+        view.rehome(replica)
         if replica.subscribers:
             self._replicas[replica.id] = replica
-            self._feed(replica)
+            self._lose(replica)
+        return replica
 
     # What the owner says
 
@@ -160,10 +164,15 @@ class Relays:
                 self._forget(replica)
 
     def _forget(self, replica: Replica) -> None:
-        del self._replicas[replica.id]
+        self._drop(replica)
         feeding = self._feeding.pop(replica.id, None)
         if feeding is not None:
             feeding.cancel()
+
+    def _drop(self, replica: Replica) -> None:
+        self._replicas.pop(replica.id, None)
+        # Whoever was given it and has not joined yet would wait for news in vain.
+        replica.gone = True
 
     # Feeding
 
@@ -195,7 +204,10 @@ class Relays:
             if owner is None:
                 return False
             if owner.id == self._me:
-                self._come_home(replica, await self._places.watch_here(replica.key, replica.business_id))
+                view = await self._places.watch_here(replica.key, replica.business_id)
+                if view.gone:
+                    return False
+                self._come_home(replica, view)
                 return True
             replica.owner = owner.id
             await self._post.request(
@@ -213,7 +225,9 @@ class Relays:
             log.exception("following view %s failed", replica.id)
             return False
         # The state came before the reply, unless it was lost or the owner has lost the calendar since.
-        if not replica.fed:
+        now = self._places.owner_of(replica.key.calendar_id)
+        if not replica.fed or now is None or now.id != owner.id:
+            replica.fed = False
             return False
         self._settle(replica, replica)
         if replica.adrift:
@@ -228,7 +242,7 @@ class Relays:
                 ready.set_exception(refused)
         if replica.subscribers:
             return False
-        self._replicas.pop(replica.id, None)
+        self._drop(replica)
         return True
 
     def _settle(self, replica: Replica, view: Broadcast) -> None:
@@ -238,22 +252,13 @@ class Relays:
 
     def _come_home(self, replica: Replica, view: Broadcast) -> None:
         """The calendar is decided here now."""
-        self._replicas.pop(replica.id, None)
-        replica.gone = True
-        news = replica.adrift or view.version != replica.version or view.slots() != replica.slots()
-        moved = _rehome(replica, view)
-        if news:
-            for sink in moved:
-                sink.deliver(view, view.snapshot())
+        self._drop(replica)
+        # Whoever joined the view itself has seen all of it.
+        news = view.snapshot() if replica.adrift else replica.difference(view.slots(), view.version)
+        moved = replica.rehome(view)
+        if news is not None:
+            view.show(news, moved)
         self._settle(replica, view)
-
-
-def _rehome(old: Broadcast, new: Broadcast) -> list[Sink]:
-    moved = list(old.subscribers)
-    old.subscribers.clear()
-    for sink in moved:
-        sink.rehomed(old, new)
-    return [sink for sink in moved if sink in new.subscribers]
 
 
 def _parts(views: Mapping[str, int]) -> list[dict[str, int]]:

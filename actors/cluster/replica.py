@@ -1,5 +1,7 @@
 """A view that another node tells: the same for those who watch it here."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from actors.broadcast import Broadcast, ViewKey
@@ -15,10 +17,10 @@ class Replica(Broadcast):
     """`owner` is the member it follows, `number` that of the last message from there.
 
     Unless it is `fed`, what it shows is what was true when it last was; once that has lasted, who watches is told and
-    it is `adrift`.
+    it is `adrift`: they are owed a snapshot.
     """
 
-    __slots__ = ("_by_start", "_knows", "adrift", "business_id", "fed", "number", "owner")
+    __slots__ = ("_by_start", "_knows", "adrift", "fed", "number", "owner")
 
     def __init__(self, key: ViewKey, business_id: str) -> None:
         super().__init__(key, 0)
@@ -30,9 +32,9 @@ class Replica(Broadcast):
         self._knows = False
 
     @classmethod
-    def of(cls, view: Broadcast, business_id: str) -> "Replica":
+    def of(cls, view: Broadcast) -> "Replica":
         """One that goes on where `view` ends."""
-        replica = cls(view.key, business_id)
+        replica = cls(view.key, view.business_id)
         replica.take_over(view)
         replica._by_start = {slot.start: slot for slot in view.slots()}
         replica._knows = True
@@ -43,30 +45,34 @@ class Replica(Broadcast):
 
     def restore(self, state: m.State) -> None:
         """All of it anew; who watches is told the difference."""
-        slots = {slot.start: slot for slot in _decode_snapshot(state.snapshot).slots}
-        before, self._by_start = self._by_start, slots
+        slots = _decode_snapshot(state.snapshot).slots
+        news = self.difference(slots, state.version) if self._knows else None
+        self._by_start = {slot.start: slot for slot in slots}
         self.number, self.fed = state.number, True
         if not self._knows:
             self._knows = True
-            self.version = self.sent_version = state.version
+            self.sent_version = state.version
             self.floor = state.version + 1
-            return
-        changes = [slot for start, slot in sorted(slots.items()) if before.get(start) != slot]
-        removed = sorted(before.keys() - slots.keys())
         self.version = state.version
-        if not changes and not removed:
-            return
-        delta = Delta(
-            view=self.id, from_version=self.sent_version, version=state.version, changes=changes, removed=removed
-        )
-        self.tell(Frame(encode_server(delta), state.version), state.version)
+        if news is not None:
+            self.tell(news, state.version)
+
+    def difference(self, slots: Iterable[SlotView], version: int) -> Frame | None:
+        """What leads from what was last told here to `slots`. `None` when nothing does, and the next frame fits on."""
+        after = {slot.start: slot for slot in slots}
+        changes = [slot for start, slot in sorted(after.items()) if self._by_start.get(start) != slot]
+        removed = sorted(self._by_start.keys() - after.keys())
+        if not changes and not removed and version <= self.sent_version:
+            return None
+        delta = Delta(view=self.id, from_version=self.sent_version, version=version, changes=changes, removed=removed)
+        return Frame(encode_server(delta), version)
 
     def follow(self, told: m.Told) -> bool:
         """The next frame; `False` when one before it is missing."""
         if told.number != self.number + 1:
             return False
-        self.number = told.number
         delta = _decode_delta(told.payload)
+        self.number = told.number
         for slot in delta.changes:
             self._by_start[slot.start] = slot
         for start in delta.removed:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _PAUSE_FIRST_S: Final = 0.005
 _PAUSE_MAX_S: Final = 0.25
+_ANSWER_S: Final = 3.0
+"""After so long without an answer it is taken for lost, where asking again does no harm."""
 _CUT_OFF_S: Final = 2.0
 """How long a request waits for another node when the bus is away: it may be back in a moment, or not for hours."""
 
@@ -65,7 +67,7 @@ class ClusterSwitchboard(Switchboard):
     async def ask(self, work: Work) -> Outcome:
         if work.calendar_id in self._runtime.roster.actors:
             try:
-                return await self._runtime.ask(work)
+                return await self.ask_here(work)
             except Refused as refused:
                 if refused.code != "moved":
                     raise
@@ -76,15 +78,15 @@ class ClusterSwitchboard(Switchboard):
         async def here() -> Outcome:
             if work.future.done():
                 work.future = self._loop.create_future()
-            return await self._runtime.ask(work)
+            return await self.ask_here(work)
 
-        async def there(node: str) -> Outcome:
+        async def there(node: str, until: float) -> Outcome:
             left_s = work.deadline - self._loop.time()
             command: Any = work.command
             reply = await self._post.request(
                 node,
                 lambda i: m.Ask(i, work.calendar_id, command, work.caller, left_s, work.key, work.details),
-                work.deadline,
+                until,
             )
             assert reply.outcome is not None
             return reply.outcome
@@ -98,12 +100,12 @@ class ClusterSwitchboard(Switchboard):
         async def here() -> bytes:
             return await self.read_here(calendar_id, business_id, question)
 
-        async def there(node: str) -> bytes:
+        async def there(node: str, until: float) -> bytes:
             left_s = deadline - self._loop.time()
             reply = await self._post.request(
                 node,
                 lambda i: m.Read(i, calendar_id, business_id, question, left_s),  # type: ignore[arg-type] - all of them
-                deadline,
+                until,
             )
             assert reply.body is not None
             return reply.body
@@ -112,21 +114,44 @@ class ClusterSwitchboard(Switchboard):
 
     async def watch(self, key: ViewKey, business_id: str) -> Broadcast:
         deadline = self._deadline()
-        await self.business_of(key.calendar_id)
+        # What another business follows already is found here without asking the owner.
+        await self.require(key.calendar_id, business_id)
 
         async def here() -> Broadcast:
             return await self.watch_here(key, business_id)
 
-        async def there(_: str) -> Broadcast:
+        async def there(_node: str, _until: float) -> Broadcast:
+            # Relays ask for themselves, and again.
             return await self.relays.watch(key, business_id, deadline)
 
         return await self._route("watch", key.calendar_id, deadline, here, there, again=True)
 
-    def join(self, view: Broadcast, sink: Sink) -> None:
+    def join(self, view: Broadcast, sink: Sink) -> Broadcast:
         super().join(view, sink)
-        if view.gone:
-            # It left while whoever asked for it did something else.
-            self.left(view)
+        # It may have left while whoever asked for it did something else.
+        return self.relays.adopt(view) if view.gone else view
+
+    async def ask_here(self, work: Work) -> Outcome:
+        """As `ask`, of a calendar of this node. Raises `Refused(moved)` when it is none."""
+        outcome = await self._runtime.ask(work)
+        if outcome.event is None and self.in_doubt:
+            await self.confirm(work.calendar_id)
+        return outcome
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._loop.time() >= self._keeper.certain_until
+
+    async def confirm(self, calendar_id: str) -> None:
+        """Returns when what was just said from memory of a calendar of this node was true. Raises `Refused(moved)`.
+
+        What is decided is written under the epoch, and so true; a refusal is written nowhere.
+        """
+        actors = self._runtime.roster.actors
+        actor = actors.get(calendar_id)
+        await self._keeper.certain()
+        if actor is None or actor.stale or actors.get(calendar_id) is not actor:
+            raise Refused("moved")
 
     async def watch_here(self, key: ViewKey, business_id: str) -> Broadcast:
         """As `watch`, of a calendar of this node. Raises `Refused(moved)` when it is none."""
@@ -139,7 +164,7 @@ class ClusterSwitchboard(Switchboard):
         return await super().read(calendar_id, business_id, question)
 
     async def _certain(self) -> None:
-        if self._loop.time() >= self._keeper.certain_until:
+        if self.in_doubt:
             await self._keeper.certain()
 
     def owner_of(self, calendar_id: str) -> Member | None:
@@ -153,7 +178,7 @@ class ClusterSwitchboard(Switchboard):
 
     def left(self, view: Broadcast) -> None:
         """Its calendar has left this node: who watched it here goes on watching it from afar."""
-        self.relays.adopt(view, self._businesses.get(view.key.calendar_id, ""))
+        self.relays.adopt(view)
 
     async def _route(
         self,
@@ -161,39 +186,42 @@ class ClusterSwitchboard(Switchboard):
         calendar_id: str,
         deadline: float,
         here: Callable[[], Awaitable[T]],
-        there: Callable[[str], Awaitable[T]],
+        there: Callable[[str, float], Awaitable[T]],
         *,
         again: bool,
     ) -> T:
         """Runs `here` or `there`, and once more as often as it is certain, or made so by `again`, that nothing was
         done and the calendar is to be looked for elsewhere.
         """
-        pause = _PAUSE_FIRST_S
+        pause, perhaps_done = _PAUSE_FIRST_S, False
         while True:
             owner = self.owner_of(calendar_id)
             elsewhere = owner is not None and owner.id != self._me
+            answered_by.set(owner.name if owner is not None and elsewhere else "")
             try:
                 if owner is not None and not elsewhere:
                     return await here()
                 if owner is not None:
-                    answered_by.set(owner.name)
-                    result = await there(owner.id)
+                    until = min(deadline, self._loop.time() + _ANSWER_S) if again else deadline
+                    result = await there(owner.id, until)
                     self.forwarded[kind, "ok"] += 1
                     return result
             except Undelivered:
                 self.forwarded[kind, "undelivered"] += 1
             except Unanswered:
                 self.forwarded[kind, "unanswered"] += 1
-                if not again:
-                    raise Refused("unknown_outcome") from None
-                if self._loop.time() >= deadline:
-                    raise Refused("unknown_outcome" if kind == "ask" else "unavailable") from None
+                perhaps_done = kind == "ask"
+                if not again or self._loop.time() >= deadline:
+                    raise _honest(Refused("unavailable"), perhaps_done) from None
             except Refused as refused:
                 if elsewhere:
                     self.forwarded[kind, refused.code] += 1
                 if refused.code != "moved":
-                    raise
-            await self._wait(deadline, pause)
+                    raise _honest(refused, perhaps_done) from None
+            try:
+                await self._wait(deadline, pause)
+            except Refused as refused:
+                raise _honest(refused, perhaps_done) from None
             pause = min(pause * 2, _PAUSE_MAX_S)
 
     async def _wait(self, deadline: float, pause: float) -> None:
@@ -203,7 +231,7 @@ class ClusterSwitchboard(Switchboard):
         now = self._loop.time()
         if now >= deadline:
             raise Refused("unavailable", "the calendar has no node at the moment")
-        if not self._post.connected and self._keeper.beat_age_s > _CUT_OFF_S:
+        if self._post.cut_off_s > _CUT_OFF_S:
             raise Refused("unavailable", "the calendar's node cannot be reached")
         self._rerouting += 1
         try:
@@ -213,3 +241,8 @@ class ClusterSwitchboard(Switchboard):
             pass
         finally:
             self._rerouting -= 1
+
+
+def _honest(refused: Refused, perhaps_done: bool) -> Refused:
+    """Whoever was asked before and did not answer may have done it, so nobody can say that nothing was changed."""
+    return Refused("unknown_outcome") if perhaps_done and refused.kind.may_retry else refused

@@ -1,6 +1,10 @@
 """How every peer serves: aiohttp under uvloop, one process, no access log."""
 
 import argparse
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import uvloop
 from aiohttp import web
@@ -30,3 +34,31 @@ def serve(app: web.Application, port: int) -> None:
 
 async def _ready(_: web.Request) -> web.Response:
     return web.Response(text="ready")
+
+
+def serve_low(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    running: AbstractAsyncContextManager[None],
+    port: int,
+) -> None:
+    """The same beneath routes and applications, as Slotcast serves: `answer` gets every request while in `running`."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with running:
+            runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)  # type: ignore[arg-type]
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+            await stop.wait()
+            await runner.cleanup()
+
+    uvloop.run(run())
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole WebSocket frame from a server; of less than 64 KB."""
+    size = len(payload)
+    head = bytes([0x81, size]) if size < 126 else bytes([0x81, 126]) + size.to_bytes(2, "big")
+    return head + payload

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from bench.peers.changes import Changes, header_bytes
-from bench.peers.serving import arguments, serve
+from bench.peers.serving import arguments, serve, text_frame
 
 ANSWERS = {
     "auth": [{"type": "reply", "id": "1", "ok": True}],
@@ -55,10 +55,7 @@ class WriteLoop:
         size = self._frame_bytes - header_bytes(self._frame_bytes)
         message = {"type": "delta", "version": version, "pad": ""}
         message["pad"] = "x" * max(0, size - len(msgspec.json.encode(message)))
-        payload = msgspec.json.encode(message)
-        size = len(payload)
-        head = bytes([0x81, size]) if size < 126 else bytes([0x81, 126]) + size.to_bytes(2, "big")
-        return head + payload
+        return text_frame(msgspec.json.encode(message))
 
 
 def main() -> None:

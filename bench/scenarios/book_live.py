@@ -1,20 +1,19 @@
 """Durable bookings over a few pipelined WebSockets, against the REST of the same node.
 
 Both keep as many bookings in flight, on a fresh calendar for each turn. What differs is the edge: a frame in and
-a frame out instead of a request and a response with their headers.
+a frame out instead of a request and a response with their headers. The floor does so too, with nothing beside it.
 """
 
 from contextlib import AsyncExitStack
 
-from bench import integrity
 from bench.book_live_load import LiveJob
 from bench.children import Generator
-from bench.load import Bookings, Job, Outcome, request_text
+from bench.load import Outcome
 from bench.report import Row
-from bench.rows import cpu_row, detail_rows, ratio_row
-from bench.runner import GRACE_SECONDS, Bench, Contender, accept, run_job
+from bench.rows import LEAST, cpu_row, detail_rows, ratio_row, reach_row
+from bench.runner import GRACE_SECONDS, Bench, accept, run_job
 from bench.scenarios import booking
-from bench.slotcast import Slotcast
+from bench.scenarios.booking import Field, Side
 
 NAME = "book-live"
 GOAL = 2.0
@@ -25,90 +24,71 @@ STARTS = DAYS * booking.DAY // booking.STEP
 
 
 async def run(bench: Bench) -> list[Row]:
-    repetitions, seconds = (1, min(bench.seconds, 1.0)) if bench.quick else (bench.repetitions, bench.seconds)
+    repetitions = 1 if bench.quick else bench.repetitions
     slotcast = await bench.node()
     service, client = await slotcast.service(booking.MINUTES), await slotcast.client()
-    calendars = iter(await slotcast.professionals(2 * repetitions, service, "00:00", "24:00"))
-    watch = {"server": slotcast.server.pid, "postgres": bench.postgres.pid}
-
-    def rest(_: int) -> Job:
-        return rest_job(bench, slotcast, service, client, next(calendars), seconds, watch)
-
-    live, over_rest = Contender("live", slotcast.server, rest), Contender("rest", slotcast.server, rest)
+    calendars = await slotcast.professionals(2 * repetitions, service, "00:00", "24:00")
+    rest_field, live_field = (field_of(service, client, calendars[edge::2]) for edge in range(2))
     async with AsyncExitStack() as stack:
+        floor = await booking.start_peer(bench, rest_field, [], "groupcommit")
+        stack.push_async_callback(floor.server.stop)
         generator = await Generator.start("bench.book_live_load")
         stack.push_async_callback(generator.stop)
+        ours = booking.slotcast_side(slotcast)
+        sides = {"live": ours, "rest": ours, "groupcommit live": floor, "groupcommit rest": floor}
+        named = {name: booking.contender(bench, name, side, rest_field) for name, side in sides.items()}
         for repetition in range(repetitions):
-            for side in (live, over_rest) if repetition % 2 == 0 else (over_rest, live):
+            for name in sides if repetition % 2 == 0 else reversed(sides):
+                contender = named[name]
                 await bench.settle()
-                if side is live:
-                    job = live_job(bench, slotcast, service, client, next(calendars), seconds, watch)
+                if name.endswith("live"):
+                    job = live_job(bench, sides[name], live_field, repetition)
                     outcome = await generator.ask(job, Outcome, job.warmup + job.seconds + GRACE_SECONDS)
                 else:
-                    outcome = await run_job(side.job(repetition))
-                accept(NAME, side.name, outcome)
-                side.outcomes.append(outcome)
+                    outcome = await run_job(contender.job(repetition))
+                accept(NAME, name, outcome)
+                contender.outcomes.append(outcome)
                 bench.say(
-                    f"{NAME} {repetition + 1}/{repetitions} {side.name}: {outcome.rate:,.0f}/s  "
+                    f"{NAME} {repetition + 1}/{repetitions} {name}: {outcome.rate:,.0f}/s  "
                     f"p50 {outcome.p50:.1f} ms  p99 {outcome.p99:.1f} ms"
                 )
-    await integrity.check(NAME, slotcast.dsn, integrity.SLOTCAST, live.acknowledged() + over_rest.acknowledged())
+        for side, of in ((ours, ""), (floor, "groupcommit ")):
+            await booking.verify(side, named[of + "live"], named[of + "rest"])
+    least = reach_row(NAME, named["groupcommit live"], named["groupcommit rest"], LEAST)
     return [
-        ratio_row(NAME, live, over_rest, GOAL),
-        cpu_row(NAME, live, over_rest),
-        *detail_rows(NAME, [live, over_rest]),
+        ratio_row(NAME, named["live"], named["rest"], GOAL, max(least.values)),
+        least,
+        *(cpu_row(NAME, named[of + "live"], named[of + "rest"]) for of in ("", "groupcommit ")),
+        *detail_rows(NAME, list(named.values())),
     ]
 
 
-def live_job(
-    bench: Bench,
-    slotcast: Slotcast,
-    service: str,
-    client: str,
-    calendar: str,
-    seconds: float,
-    watch: dict[str, int],
-) -> LiveJob:
-    """As many bookings in flight as REST has connections, shared out among the sockets."""
-    return LiveJob(
-        port=slotcast.port,
-        token=slotcast.token,
-        professional_id=calendar,
-        service_id=service,
-        client_id=client,
-        first=booking.midnight_in(2),
-        step=booking.STEP,
+def field_of(service: str, client: str, calendars: list[str]) -> Field:
+    """A calendar for each repetition."""
+    return Field(
+        service=service,
+        client=client,
+        calendars=lambda repetition: [calendars[repetition]],
+        first=lambda _: booking.midnight_in(2),
         count=STARTS,
+    )
+
+
+def live_job(bench: Bench, side: Side, field: Field, repetition: int) -> LiveJob:
+    """As many bookings in flight as REST has connections, shared out among the sockets."""
+    like = booking.contender(bench, NAME, side, field).job(repetition)
+    return LiveJob(
+        port=like.port,
+        token=side.token,
+        professional_id=field.calendars(repetition)[0],
+        service_id=field.service,
+        client_id=field.client,
+        first=field.first(repetition),
+        step=booking.STEP,
+        count=field.count,
         sockets=SOCKETS,
         in_flight=max(1, bench.connections // SOCKETS),
-        seconds=seconds,
-        warmup=bench.warmup,
-        watch=watch,
-    )
-
-
-def rest_job(
-    bench: Bench,
-    slotcast: Slotcast,
-    service: str,
-    client: str,
-    calendar: str,
-    seconds: float,
-    watch: dict[str, int],
-) -> Job:
-    """The same bookings as requests."""
-    body = (
-        f'{{"professional_id":"{calendar}","service_id":"{service}","start":"{booking.START}","client_id":"{client}"}}'
-    )
-    text = request_text("POST", "/api/v1/bookings", slotcast.port, slotcast.token, body)
-    head, tail = text.split(booking.START)
-    return Job(
-        port=slotcast.port,
-        expect=201,
-        seconds=seconds,
-        warmup=bench.warmup,
-        connections=bench.connections,
-        bookings=Bookings(heads=[head], tail=tail, first=booking.midnight_in(2), step=booking.STEP, count=STARTS),
-        keep_ids=True,
-        watch=watch,
+        seconds=like.seconds,
+        warmup=like.warmup,
+        watch=like.watch,
     )

@@ -1,10 +1,10 @@
-"""Durable bookings per second over a thousand calendars, all as busy or some far busier, against a row lock."""
+"""Durable bookings per second over a thousand calendars, all as busy or some far busier: a row lock and the floor."""
 
 import asyncio
 from contextlib import AsyncExitStack
 
 from bench.report import Row
-from bench.rows import detail_rows, ratio_row, reach_row
+from bench.rows import ANSWERING, LEAST, detail_rows, ratio_row, reach_row
 from bench.runner import Bench, Contender, take_turns
 from bench.scenarios import booking
 from bench.scenarios.booking import Field, Side
@@ -18,6 +18,7 @@ COUNT = 400
 ZIPF = 1.0
 ZIPF_COUNT = 15_000
 POOL = 16
+FLOOR = "groupcommit"
 
 
 async def run(bench: Bench) -> list[Row]:
@@ -44,7 +45,7 @@ async def run(bench: Bench) -> list[Row]:
             count=ZIPF_COUNT,
             zipf=ZIPF,
         )
-        flags = {"rowlock": ["rowlock", f"--pool={POOL}"]}
+        flags = {"rowlock": ["rowlock", f"--pool={POOL}"], FLOOR: [FLOOR]}
         if not bench.quick:
             flags["rowlock-function"] = ["rowlock", f"--pool={POOL}", "--function"]
             flags["exclude"] = ["exclude", f"--pool={POOL}"]
@@ -64,12 +65,13 @@ async def run(bench: Bench) -> list[Row]:
             if side.dsn:
                 await booking.verify(side, *(named[name] for named in (evenly, popularly) if named))
         rows: list[Row] = []
-        for named in (evenly, popularly):
-            for peer in flags if named else ():
-                goal = 5 if peer == "rowlock" and named is evenly else None
-                rows.append(ratio_row(NAME, named["slotcast"], named[peer], goal))
+        for named in filter(None, (evenly, popularly)):
+            ours, locked, floor = (named[name] for name in ("slotcast", "rowlock", FLOOR))
+            reached = reach_row(NAME, floor, locked, LEAST)
+            rows += [ratio_row(NAME, ours, locked, 5 if named is evenly else None, max(reached.values)), reached]
+            rows += [ratio_row(NAME, ours, named[peer], None) for peer in flags if peer != "rowlock"]
             if "bare" in named:
-                rows.append(reach_row(NAME, named["bare"], named["rowlock"]))
+                rows.append(reach_row(NAME, named["bare"], locked, ANSWERING))
         return [*rows, *detail_rows(NAME, [*evenly.values(), *popularly.values()])]
 
 

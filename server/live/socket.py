@@ -276,8 +276,8 @@ class LiveSocket:
             self.say(self.session.refuse(message.id, refused).message)
             return
         self._views = (*self._views, *((message.id, view) for view in opened))
-        for view in opened:
-            self._node.switchboard.join(view, self)
+        for asked_for in opened:
+            view = self._node.switchboard.join(asked_for, self)
             # A version belongs to one calendar, so it says nothing about a service's several.
             known = message.since if message.professional_id is not None else None
             missed = view.since(known) if known is not None else None

@@ -118,7 +118,7 @@ async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamRespo
         headers |= {"Access-Control-Allow-Origin": visitor.origin, "Vary": "Origin"}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    node.switchboard.join(view, stream)
+    view = node.switchboard.join(view, stream)
     node.live.streams.add(stream)
     try:
         missed = view.since(since) if since is not None else None

@@ -20,7 +20,7 @@ from bench.load import Outcome
 from bench.report import Refused
 from bench.returning import Returning, Wave
 from bench.runner import Bench, accept
-from bench.scenarios import book_live, resubscribe, stalled, watching
+from bench.scenarios import book_live, booking, resubscribe, stalled, watching
 from bench.slotcast import Slotcast
 from bench.subscribers import EngineSubscriber, Hub, Subscriber, frame_bounds, masked, socket_event
 from protocol import limits
@@ -284,8 +284,8 @@ async def test_changes_at_a_rate_reach_everybody(node: Slotcast) -> None:
 
 async def test_live_bookings_are_all_in_the_database(node: Slotcast, bench: Bench) -> None:
     service, client = await node.service(5), await node.client()
-    [calendar] = await node.professionals(1, service, "00:00", "24:00")
-    job = book_live.live_job(bench, node, service, client, calendar, 0.3, {})
+    calendars = await node.professionals(1, service, "00:00", "24:00")
+    job = book_live.live_job(bench, booking.slotcast_side(node), book_live.field_of(service, client, calendars), 0)
     generator = await Generator.start("bench.book_live_load")
     try:
         job = msgspec.structs.replace(job, sockets=2, in_flight=4)

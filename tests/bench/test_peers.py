@@ -17,14 +17,14 @@ import jwt
 import msgspec
 import pytest
 
-from bench.children import Listener
+from bench.children import Generator, Listener
 from bench.http_load import Tally
 from bench.load import Bookings, Job, Outcome
 from bench.peers import ws
 from bench.peers.bare import Canned
 from bench.report import Refused
 from bench.runner import Bench, Contender
-from bench.scenarios import booking, contend
+from bench.scenarios import book_live, booking, contend
 from bench.scenarios.booking import Side
 
 CALENDAR, SERVICE, CLIENT = (str(uuid4()) for _ in range(3))
@@ -119,6 +119,8 @@ async def test_every_booking_peer_gives_a_slot_once_and_wrong_tables_are_refused
         booker("rowlock", "--function"),
         booker("exclude"),
         booker("exclude", "--look-first"),
+        booking.start_peer(bench, FIELD, [0], "groupcommit"),
+        booking.start_peer(bench, FIELD, [0], "groupcommit", "--writers=2"),
         booking.start_slot_table(bench, FIELD, [0], pool=4),
     )
     try:
@@ -138,6 +140,24 @@ async def test_every_booking_peer_gives_a_slot_once_and_wrong_tables_are_refused
         await answers_as_its_design_promises(http, slots)
     finally:
         await asyncio.gather(*(side.server.stop() for side in sides))
+
+
+async def test_the_floor_books_over_sockets_too(bench: Bench) -> None:
+    side = await booking.start_peer(bench, FIELD, [], "groupcommit")
+    generator = await Generator.start("bench.book_live_load")
+    try:
+        job = book_live.live_job(bench, side, FIELD, 0)
+        job = msgspec.structs.replace(job, count=20_000, sockets=2, in_flight=4, seconds=0.2)
+        booked = await generator.ask(job, Outcome, 30)
+        assert not booked.errors
+        assert len(booked.ids) >= booked.operations > 0
+        await booking.verify(side, Contender("floor", side.server, None, [booked]))  # type: ignore[arg-type]
+        refused = await generator.ask(job, Outcome, 30)
+        assert set(refused.errors) == {"refused"}
+        assert "slot_unavailable" in refused.sample_error
+    finally:
+        await generator.stop()
+        await side.server.stop()
 
 
 async def gives_a_slot_once(http: aiohttp.ClientSession, side: Side) -> None:

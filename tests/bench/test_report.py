@@ -12,12 +12,25 @@ import pytest
 
 from bench import __main__ as main
 from bench import machine, markdown
-from bench.report import Curve, Refused, Row, Skipped, goal_row, print_rows, refused_row, skipped_row, write_json
+from bench.report import (
+    Curve,
+    Direction,
+    Refused,
+    Row,
+    Skipped,
+    goal_row,
+    print_rows,
+    refused_row,
+    skipped_row,
+    verdict,
+    write_json,
+)
 from bench.runner import Bench
 
 ROWS = [
     Row(scenario="machine", metric="processor", measured=0.0, note="a | fast one"),
     goal_row("book-hot", "rate vs rowlock", 14.2, 15.0, spread="13.9..14.5", values=[13.9, 14.2, 14.5]),
+    goal_row("book-hot", "rate vs slottable", 19.0, 80.0, floor=49.0),
     goal_row("idle", "memory per subscriber", 13.5, 14.0, direction="<=", unit="KB"),
     Row(scenario="book-hot", metric="slotcast rate", measured=13500.0, unit="/s", spread="13000..14000"),
     Row(scenario="book-hot", metric="CPU taken by others, worst window", measured=31.0, unit="%"),
@@ -41,6 +54,8 @@ def test_json_is_a_list_of_rows(tmp_path: Path) -> None:
         assert isinstance(row["measured"], float)
     goal = next(row for row in rows if row["metric"] == "rate vs rowlock")
     assert (goal["goal"], goal["met"], goal["values"]) == (15.0, False, [13.9, 14.2, 14.5])
+    assert goal["floor"] is None
+    assert next(row for row in rows if row["metric"] == "rate vs slottable")["floor"] == 49.0
     refused = next(row for row in rows if row["metric"] == "refused")
     assert (refused["scenario"], refused["measured"], refused["met"]) == ("contend", 0.0, False)
     skipped = next(row for row in rows if row["metric"] == "skipped: Node ws")
@@ -54,11 +69,31 @@ def test_a_goal_may_lie_on_either_side() -> None:
     assert not goal_row("a", "b", 14.01, 14.0, direction="<=").met
 
 
+@pytest.mark.parametrize(
+    ("measured", "goal", "direction", "floor", "told"),
+    [
+        (16.0, 15.0, ">=", 14.0, "met"),
+        (5.0, 15.0, ">=", 14.0, "short, as is the floor"),
+        (5.0, 15.0, ">=", 15.0, "short"),
+        (5.0, 15.0, ">=", None, "short"),
+        (9.0, 5.0, "<=", 6.0, "short, as is the floor"),
+        (9.0, 5.0, "<=", 5.0, "short"),
+    ],
+)
+def test_a_verdict_says_whether_the_floor_misses_the_goal_too(
+    measured: float, goal: float, direction: Direction, floor: float | None, told: str
+) -> None:
+    row = goal_row("a", "b", measured, goal, direction=direction, floor=floor)
+    assert verdict(row) == told
+    assert row.met == (told == "met"), "what the floor misses is short all the same"
+
+
 def test_the_tables_tell_verdicts_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows(ROWS)
     told = capsys.readouterr().out
     assert "short" in told
     assert "met" in told
+    assert "short, as is the floor" in told
     assert "13.9..14.5" in told
     assert "SKIPPED fanout, Node ws: node is not installed" in told
     assert "REFUSED contend: 3 active bookings overlap" in told
@@ -72,8 +107,9 @@ def test_the_report_has_every_row_and_a_plot_for_every_curve(tmp_path: Path) -> 
         assert row.scenario in text
         assert row.metric.removeprefix("skipped: ") in text
     assert "- processor: a | fast one" in text
-    assert "| book-hot | rate vs rowlock | 14.20 | 13.9..14.5 | >= 15.00 | **short** |" in text
-    assert "| idle | memory per subscriber | 13.50 KB |  | <= 14.00 KB | met |" in text
+    assert "| book-hot | rate vs rowlock | 14.20 | 13.9..14.5 | >= 15.00 |  | **short** |" in text
+    assert "| book-hot | rate vs slottable | 19.00 |  | >= 80.00 | 49.00 | **short, as is the floor** |" in text
+    assert "| idle | memory per subscriber | 13.50 KB |  | <= 14.00 KB |  | met |" in text
     assert "contend refused: 3 active bookings overlap another on their calendar" in text
     plots = sorted(tmp_path.glob("report/*.svg"))
     assert [plot.name for plot in plots] == ["book-hot-by-concurrency-2.svg", "book-hot-by-concurrency.svg"]
@@ -106,6 +142,10 @@ async def elsewhere(_: Bench) -> list[Row]:
     raise Skipped("needs four cores")
 
 
+async def no_postgres(_: Bench, __: str) -> list[Row]:
+    raise Refused("Postgres runs with fsync = off")
+
+
 async def no_machine(_: Bench, __: str) -> list[Row]:
     return []
 
@@ -131,6 +171,13 @@ async def test_one_broken_scenario_does_not_cost_the_rows_of_others(
     assert [path.name for path in tmp_path.glob("report/*.svg")] == ["book-hot-by-concurrency.svg"]
     options = main.parse(["--only", "fine"])
     assert await run(options) == 0
+    # Nor does a machine that will not tell about itself.
+    monkeypatch.setattr(machine, "rows", no_postgres)
+    options = main.parse(["--only", "fine", "--json", str(tmp_path / "rows.json")])
+    assert await run(options) == 2
+    told = [(row["scenario"], row["note"]) for row in json.loads((tmp_path / "rows.json").read_text())]
+    assert told[0] == ("machine", "Postgres runs with fsync = off")
+    assert "fine" in {scenario for scenario, _ in told}
 
 
 async def run(options: object) -> int:

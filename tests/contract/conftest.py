@@ -8,6 +8,7 @@ import pytest
 
 from actors.ports import CalendarStore
 from storage import migrations
+from tests.contract.cluster_nodes import nodes  # noqa: F401 - a fixture
 from tests.contract.cluster_world import cluster, own_redis, redis_cluster, shared_redis  # noqa: F401 - fixtures
 from tests.contract.world import SHARDS, FixedClock, House, MemoryWorld, PostgresWorld, World
 from tests.support.postgres import TestPostgres

@@ -173,12 +173,16 @@ async def test_half_a_memory_counts_as_none(redis_cluster: RedisCluster, key: st
     assert (await directory.beat(member("b"), {})).incarnation == after.incarnation
 
 
-async def test_what_cannot_be_read_is_refused(redis_cluster: RedisCluster) -> None:
+async def test_what_cannot_be_read_stops_nobody_else(redis_cluster: RedisCluster) -> None:
+    """A member is as good as not there; leases that make no sense are no ground to act on."""
     directory = await redis_cluster.directory()
     await directory.beat(member("a"), {1: 1})
     with redis_cluster.redis.admin as admin:
         admin.hset(redis_cluster.prefix + "members", "b", "9999999999999-nonsense")
-    await refused(directory.look())
+    assert (await directory.look()).members.keys() == {"a"}
+    with redis_cluster.redis.admin as admin:
+        admin.hset(redis_cluster.prefix + "leases", "2", "nonsense")
+    await refused((await redis_cluster.directory()).look())
 
 
 async def test_notices_come_again_after_everything(redis_cluster: RedisCluster) -> None:

@@ -151,14 +151,14 @@ async def test_while_in_doubt_postgres_is_asked_once_for_all_who_want_to_know(si
     site.epochs.epochs[3] += 1
     before = shards.asked.count("verify")
     await asyncio.gather(*(keeper.certain() for _ in range(50)))
-    assert shards.asked.count("verify") <= before + 1
-    assert not keeper.doubtful
+    # One may have been under way; whoever came later waits for one that began after that.
+    assert shards.asked.count("verify") <= before + 2
+    assert keeper.doubtful, "it was certain at that moment, and no longer"
     assert keeper.owner_of(3) is None, "whoever took it is not in sight"
     assert keeper.counts.lost == 1
+    asked = shards.asked.count("verify")
     await keeper.certain()
-    assert shards.asked.count("verify") <= before + 1
-    await asyncio.sleep(1.5)
-    assert shards.asked.count("verify") > before, "by itself, about once a second"
+    assert shards.asked.count("verify") > asked
 
 
 @in_fake_time

@@ -1,180 +1,182 @@
-"""Reads the tables and the history, and says what is wrong. It shares no code with the server.
+"""Reads tables and history, and says which promises were broken. It shares no code with the server.
 
-It trusts no constraint: overlaps are found by comparing times, capacity by adding up rows, and the bookings that should
-be active by folding the journal from its first event.
+It trusts no constraint: overlaps are found by comparing times, capacity by adding up rows, and what should be active by
+replaying the journal from its first event. `python -m tests.faults.checker FILE …` looks at saved histories again.
 """
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
 
-import asyncpg
-import orjson
+from tests.faults.answers import unexplained
+from tests.faults.history import Frame, History, load
+from tests.faults.model import Calendar, replayed
+from tests.faults.order import Bounds, backwards, made_by_key, marks_of
+from tests.faults.sights import Replica, left_behind, untrue
+from tests.faults.tables import Event, Row, Tables
 
-from tests.faults.history import History, Request, Said, Watcher
-
-_OVERLAPS: Final = """
-SELECT a.id, b.id FROM bookings a JOIN bookings b ON a.calendar_id = b.calendar_id AND a.id < b.id
-    AND a.session_id <> b.session_id
-    AND (a.start_at < b.end_at AND b.start_at < a.end_at
-         OR lower(a.blocked) < upper(b.blocked) AND lower(b.blocked) < upper(a.blocked))
-WHERE a.status IN ('held', 'pending', 'confirmed') AND b.status IN ('held', 'pending', 'confirmed')"""
-_OVERFULL: Final = """
-SELECT session_id, sum(attendees), min(capacity) FROM bookings WHERE status IN ('held', 'pending', 'confirmed')
-GROUP BY session_id HAVING sum(attendees) > min(capacity)"""
-_VERSION_GAPS: Final = """
-SELECT calendar_id, count(*), min(version), max(version) FROM events
-GROUP BY calendar_id HAVING min(version) <> 1 OR count(*) <> max(version)"""
-_SEQ_GAPS: Final = """
-SELECT s.id, s.seq, count(e.seq), min(e.seq), max(e.seq) FROM shards s LEFT JOIN events e ON e.shard = s.id
-GROUP BY s.id, s.seq
-HAVING coalesce(min(e.seq), 1) <> 1 OR count(e.seq) <> s.seq OR coalesce(max(e.seq), 0) <> s.seq"""
-_EPOCHS_BACK: Final = """
-SELECT shard, seq FROM (
-    SELECT shard, seq, epoch, max(epoch) OVER (PARTITION BY shard ORDER BY seq) AS before FROM events) e
-WHERE epoch < before
-UNION ALL SELECT e.shard, e.seq FROM events e JOIN shards s ON s.id = e.shard WHERE e.epoch > s.epoch"""
-_TWICE: Final = """
-SELECT split_part(request_id, '.', 1), count(*) FROM events
-WHERE type IN ('booking.created', 'hold.created') GROUP BY 1 HAVING count(*) > 1"""
-
-_ENDS: Final = {
-    "booking.cancelled", "booking.rejected", "booking.completed", "booking.no_show", "booking.expired",
-    "hold.released", "hold.expired",
-}  # fmt: skip
+_ACTIVE = ("held", "pending", "confirmed")
 
 
-async def wrongs(connection: asyncpg.Connection, history: History) -> list[str]:
+def wrongs(tables: Tables, history: History) -> list[str]:
     """Every broken promise, in words; empty when all were kept. Settle the history first."""
-    found: list[str] = []
-    for what, query in (
-        ("overlap", _OVERLAPS),
-        ("over capacity", _OVERFULL),
-        ("version gap", _VERSION_GAPS),
-        ("position gap", _SEQ_GAPS),
-        ("epoch went back", _EPOCHS_BACK),
-        ("made twice", _TWICE),
-    ):
-        found += [f"{what}: {tuple(map(str, row))}" for row in await connection.fetch(query)]
-    found += await _fold(connection)
-    rows = {str(r["id"]): r for r in await connection.fetch("SELECT id, code, status, start_at, notes FROM bookings")}
-    made = await _made(connection)
-    found += _acknowledged(history, rows, made)
-    found += [w for r in history.requests for w in _same_answers(r)]
-    keys = {r.key for r in history.requests}
-    found += [f"from nowhere: booking {i}" for i, r in rows.items() if r["notes"] and r["notes"] not in keys]
-    return found
+    return [*_tables(tables), *_calendars(tables, history)]
 
 
-async def _made(connection: asyncpg.Connection) -> set[str]:
-    """The keys of requests that have left a booking or a hold."""
-    query = "SELECT DISTINCT split_part(request_id, '.', 1) FROM events WHERE type = ANY ($1)"
-    return {r[0] for r in await connection.fetch(query, ["booking.created", "hold.created"])}
+# The tables by themselves
 
 
-async def _fold(connection: asyncpg.Connection) -> Iterable[str]:
+def _tables(tables: Tables) -> Iterator[str]:
+    by_calendar: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in tables.rows:
+        if row.active:
+            by_calendar[row.calendar_id].append(row)
+    for rows in by_calendar.values():
+        yield from _overlaps(rows)
+    yield from _versions(tables.events)
+    yield from _positions(tables)
+
+
+def _overlaps(rows: list[Row]) -> Iterator[str]:
+    """Of one calendar: rows of different sessions that block the same time, and sessions that are too full."""
+    rows = sorted(rows, key=lambda r: min(r.start, r.blocked_from))
+    for i, a in enumerate(rows):
+        for b in rows[i + 1 :]:
+            if min(b.start, b.blocked_from) >= max(a.ends, a.blocked_to):
+                break
+            meet = a.start < b.ends and b.start < a.ends
+            block = a.blocked_from < b.blocked_to and b.blocked_from < a.blocked_to
+            if a.session != b.session and (meet or block):
+                yield f"overlap: {a.id} {b.id} in {a.calendar_id}"
+    taken: Counter[str] = Counter()
+    for row in rows:
+        taken[row.session] += row.attendees
+    for row in rows:
+        if taken[row.session] > row.capacity:
+            yield f"over capacity: session {row.session} has {taken[row.session]} of {row.capacity}"
+
+
+def _versions(events: Iterable[Event]) -> Iterator[str]:
+    versions: defaultdict[str, list[int]] = defaultdict(list)
+    for event in events:
+        versions[event.calendar_id].append(event.version)
+    for calendar_id, there in versions.items():
+        if sorted(there) != list(range(1, len(there) + 1)):
+            yield f"version gap: {calendar_id} has {len(there)} events, versions {min(there)} to {max(there)}"
+
+
+def _positions(tables: Tables) -> Iterator[str]:
+    """Positions without holes, and epochs that only rise along them."""
+    shards = {s.id: s for s in tables.shards}
+    last = dict.fromkeys(shards, 0)
+    for shard_id, events in groupby(tables.events, key=lambda e: e.shard):
+        position = epoch = version = 0
+        versions: dict[str, int] = {}
+        for event in events:
+            if event.seq != position + 1:
+                yield f"position gap: shard {shard_id} goes from {position} to {event.seq}"
+            if event.epoch < epoch:
+                yield f"epoch went back: shard {shard_id} position {event.seq} has {event.epoch} after {epoch}"
+            version = versions.get(event.calendar_id, 0)
+            if event.version != version + 1:
+                yield f"version out of place: {event.calendar_id} {event.version} follows {version} in its shard"
+            position, epoch = event.seq, max(epoch, event.epoch)
+            versions[event.calendar_id] = event.version
+        last[shard_id] = position
+        if shard_id not in shards or epoch > shards[shard_id].epoch:
+            yield f"epoch went back: shard {shard_id} has events of epoch {epoch}"
+    for shard in tables.shards:
+        if shard.seq != last[shard.id]:
+            yield f"position gap: shard {shard.id} stands at {shard.seq}, its last event at {last[shard.id]}"
+
+
+# The tables against what was told
+
+
+def _calendars(tables: Tables, history: History) -> Iterator[str]:
+    made = made_by_key(tables.events)
+    known = {r.key for r in history.requests} | history.others
+    frames: defaultdict[str, list[Frame]] = defaultdict(list)
+    for frame in history.frames:
+        frames[frame.calendar_id].append(frame)
+    for calendar_id in history.terms:
+        calendar, illegal = replay(tables, history, calendar_id)
+        yield from illegal
+        yield from _rows(calendar, [r for r in tables.rows if r.calendar_id == calendar_id])
+        for key, events in made.items():
+            if events[0].calendar_id == calendar_id and key not in known:
+                yield f"from nowhere: {events[0].type} of request {key}"
+        requests = [r for r in history.requests if r.calendar_id == calendar_id]
+        marks = marks_of(requests, frames[calendar_id], made)
+        bounds = Bounds(marks, calendar.version)
+        yield from backwards(marks, bounds)
+        for request in requests:
+            yield from unexplained(history, calendar, request, made.get(request.key, []), bounds)
+        for watcher in sorted({f.watcher for f in frames[calendar_id]}):
+            yield from untrue(history, calendar, [f for f in frames[calendar_id] if f.watcher == watcher])
+
+
+def replay(tables: Tables, history: History, calendar_id: str) -> tuple[Calendar, list[str]]:
+    events = [e for e in tables.events if e.calendar_id == calendar_id]
+    return replayed(history.terms[calendar_id], sorted(events, key=lambda e: e.version))
+
+
+def _rows(calendar: Calendar, rows: list[Row]) -> Iterator[str]:
     """The journal from its beginning against the rows."""
-    active: dict[str, tuple[str, int]] = {}
-    for e in await connection.fetch("SELECT type, data FROM events ORDER BY calendar_id, version"):
-        data = orjson.loads(e["data"])
-        if e["type"] == "booking.created":
-            active[data["id"]] = (data["status"], data["start"])
-        elif e["type"] == "hold.created":
-            active[data["id"]] = ("held", data["start"])
-        elif e["type"] == "booking.confirmed":
-            active[data["id"]] = ("confirmed", active[data["id"]][1])
-        elif e["type"] == "booking.rescheduled":
-            active[data["id"]] = (active[data["id"]][0], data["start"])
-        elif e["type"] in _ENDS:
-            active.pop(data["id"], None)
-    rows = {
-        str(r["id"]): (r["status"], round(r["start_at"].timestamp() * 1_000_000))
-        for r in await connection.fetch(
-            "SELECT id, status, start_at FROM bookings WHERE status IN ('held', 'pending', 'confirmed')"
-        )
-    }
+    there = {r.id: (r.status, r.start, r.version) for r in rows if r.active}
+    wanted = {c.id: (c.status, c.start, c.version) for c in calendar.claims.values()}
+    for claim_id in there.keys() | wanted.keys():
+        if there.get(claim_id) != wanted.get(claim_id):
+            yield f"journal and rows differ: {claim_id} {wanted.get(claim_id)} {there.get(claim_id)}"
+    for row in rows:
+        status = calendar.was(row.id, calendar.version)[0]
+        if row.status != status:
+            yield f"status: booking {row.id} is {row.status}, the journal says {status or 'nothing'}"
+        booked = next((e for e in calendar.events.values() if e.data.get("code") == row.code and row.code), None)
+        if row.code and (booked is None or booked.data["id"] != row.id or (row.notes and row.notes != booked.key)):
+            yield f"not what was told: booking {row.id} with code {row.code} and notes {row.notes}"
+
+
+def behind(tables: Tables, history: History, watchers: Iterable[tuple[int, str, Replica]], at: float) -> list[str]:
+    """Watchers (number, calendar, replica) whose state at a time is not what the tables say."""
+    now = history.wall(at)
     return [
-        f"journal and rows differ: {i} {active.get(i)} {rows.get(i)}"
-        for i in active.keys() | rows.keys()
-        if active.get(i) != rows.get(i)
+        f"watcher {number} of {calendar_id} {text}"
+        for number, calendar_id, replica in watchers
+        for text in left_behind(replay(tables, history, calendar_id)[0], replica, now)
     ]
 
 
-def _acknowledged(history: History, rows: dict[str, Any], made: set[str]) -> Iterable[str]:
-    cancels: defaultdict[str, list[Request]] = defaultdict(list)
-    for r in history.of("cancel"):
-        cancels[r.target].append(r)
-    for r in history.requests:
-        if r.answer is None:
-            yield f"not settled: {r.key}"
-        elif r.kind in ("book", "hold") and r.done != (r.key in made):
-            yield f"{'lost' if r.done else 'refused but made'}: {r.kind} {r.key}"
-        elif r.kind == "book" and r.done:
-            yield from _is_there(r, rows, cancels[r.answer.body["id"]])
+def last_seen(history: History) -> list[tuple[int, str, Replica]]:
+    """The replicas that the recorded frames lead to."""
+    replicas: dict[tuple[int, str], Replica] = {}
+    for frame in history.frames:
+        if frame.message["type"] in ("snapshot", "delta"):
+            replicas.setdefault((frame.watcher, frame.calendar_id), Replica()).take(frame)
+    return [(number, calendar_id, replica) for (number, calendar_id), replica in replicas.items()]
 
 
-def _is_there(request: Request, rows: dict[str, Any], cancels: list[Request]) -> Iterable[str]:
-    assert request.answer is not None
-    body = request.answer.body
-    row = rows.get(body["id"])
-    if row is None:
-        yield f"lost: booking {body['id']} of {request.key}"
-        return
-    if row["code"] != body["code"] or row["notes"] != request.key or _text(row["start_at"]) != request.start:
-        yield f"not what was told: booking {body['id']} of {request.key}"
-    # A cancellation that was refused may still have been another's to make.
-    wanted = {"cancelled"} if cancels else {"confirmed"}
-    if not any(c.done for c in cancels):
-        wanted.add("confirmed")
-    if row["status"] not in wanted:
-        yield f"status: booking {body['id']} is {row['status']} and should be {sorted(wanted)}"
+def main(paths: list[str]) -> int:
+    """Prints what is wrong in saved histories; 1 when anything is."""
+    failed = False
+    for path in paths:
+        with Path(path).open("rb") as file:
+            history, tables = load(file)
+        found = wrongs(tables, history)
+        found += behind(tables, history, last_seen(history), history.until)
+        failed |= bool(found)
+        sys.stdout.write(
+            f"{path}: seed {history.seed}, {len(history.requests)} requests ({history.acknowledged} acknowledged), "
+            f"{len(history.frames)} frames, {len(tables.events)} events: {len(found)} wrong\n"
+        )
+        for strike in history.strikes:
+            sys.stdout.write(f"  {strike.began:8.3f} to {strike.ended:8.3f}  {strike.name}\n")
+        for text in found:
+            sys.stdout.write(f"  {text}\n")
+    return int(failed)
 
 
-def _same_answers(request: Request) -> Iterable[str]:
-    """The same key has the same result, whatever happened in between."""
-    if request.kind in ("book", "hold") and len({_gist(a) for a in request.answers}) > 1:
-        yield f"another answer: {request.key} {[_gist(a) for a in request.answers]}"
-
-
-def _gist(said: Said) -> tuple[Any, ...]:
-    body = said.body
-    if said.status < 300:
-        return said.status, body["id"], body.get("code"), body["start"], body["calendar_version"]
-    return said.status, body["code"], body.get("calendar_version"), str(body.get("alternatives"))
-
-
-async def differences(connection: asyncpg.Connection, watcher: Watcher, capacity: int) -> list[str]:
-    """Where a replica is not what the rows say: half-hour slots round the clock, `capacity` places each."""
-    taken: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for r in await connection.fetch(
-        "SELECT start_at, status, attendees FROM bookings "
-        "WHERE calendar_id = $1 AND status IN ('held', 'pending', 'confirmed')",
-        watcher.place.professional_id,
-    ):
-        taken[_text(r["start_at"])].append((r["status"], r["attendees"]))
-    true: dict[str, tuple[str, int]] = {}
-    for start in watcher.slots:
-        there = taken.pop(start, [])
-        left = capacity - sum(n for _, n in there)
-        if left > 0:
-            true[start] = ("open", left)
-        else:
-            true[start] = ("held" if all(s == "held" for s, _ in there) else "booked", 0)
-    if capacity > 1:
-        # Which of a full session's places are only held is told differently; that it is full is what counts.
-        seen = {s: ("full", 0) if v[1] == 0 else v for s, v in watcher.slots.items()}
-        true = {s: ("full", 0) if v[1] == 0 else v for s, v in true.items()}
-    else:
-        seen = watcher.slots
-    if not seen:
-        return ["the watcher has seen nothing"]
-    found = [f"replica: {s} shows {v}, true is {true[s]}" for s, v in seen.items() if v != true[s]]
-    return found + [f"replica: {s} is missing" for s in taken]
-
-
-def _text(moment: datetime) -> str:
-    assert re.match(r"00|30", f"{moment:%M}")
-    assert moment.utcoffset() == timedelta(0)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,45 +1,65 @@
-"""Users who do not give up, and the history of what they were told.
+"""What users asked, what they were told and when, and what watchers were shown: one file of JSON lines per run.
 
-Every request has a key. One that got no definite answer (503, or a lost connection) is sent again with the same key
-until it gets one; some that were answered are sent again all the same. The key is the booking's `notes` and the
-beginning of its `X-Request-ID`, so that the checker can find in rows and events what each request has left behind.
+All times are seconds on one monotonic clock, counted from the beginning of the history. The file ends with the tables
+as they were when it was written, so that `python -m tests.faults.checker FILE` needs nothing else.
 """
 
-import asyncio
-import contextlib
-import random
+import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final, Literal
 
-import aiohttp
-import orjson
+import msgspec
 
-from tests.support.server import Api, Place
+from tests.faults.tables import Tables
 
-Kind = Literal["book", "hold", "release", "cancel"]
-_PAUSE_S: Final = (0.02, 0.12)
-_ASK_AGAIN_SHARE: Final = 0.05
-_TIMEOUT: Final = aiohttp.ClientTimeout(20)
+Kind = Literal["book", "hold", "release", "cancel", "slots", "look"]
+
+NOTHING_DONE: Final = frozenset({"unavailable", "overloaded", "deadline_exceeded", "draining", "moved"})
+"""What a 503 may say when it promises that nothing was changed. `unknown_outcome` promises nothing."""
 
 
-@dataclass
-class Said:
-    """One answer. `code` is a problem's; `retry_after` whether it said when to come back."""
+class Terms(msgspec.Struct, tag_field="line", tag="terms"):
+    """A calendar under test, with the terms of its one service; instants and lengths in microseconds."""
 
-    status: int
-    body: Any
-    retry_after: bool
+    calendar_id: str
+    service_id: str
+    first: int
+    days: int
+    duration: int = 1_800_000_000
+    step: int = 1_800_000_000
+    before: int = 0
+    after: int = 0
+    capacity: int = 1
+
+    def starts(self) -> range:
+        return range(self.first, self.first + self.days * 86_400_000_000, self.step)
+
+
+class Said(msgspec.Struct):
+    """One attempt and its answer; status 0 when there was none. `through` names the nodes it came by."""
+
+    number: int
+    node: str
+    began: float
+    ended: float
+    status: int = 0
+    body: Any = None
+    retry_after: bool = False
+    through: str = ""
 
     @property
     def code(self) -> str:
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
+    @property
+    def definite(self) -> bool:
+        return self.status not in (0, 503)
 
-@dataclass
-class Request:
-    """`answers` are the definite ones; `refusals` every 503; `silences` how often the connection was lost."""
+
+class Request(msgspec.Struct, tag_field="line", tag="request"):
+    """`key` begins the `X-Request-ID` of each attempt, is a booking's `notes`, and, if `keyed`, the Idempotency-Key."""
 
     key: str
     kind: Kind
@@ -47,13 +67,24 @@ class Request:
     target: str = ""
     start: str = ""
     hold_id: str | None = None
-    answers: list[Said] = field(default_factory=list)
-    refusals: list[Said] = field(default_factory=list)
-    silences: int = 0
+    keyed: bool = True
+    said: list[Said] = []
+
+    @property
+    def answers(self) -> list[Said]:
+        return [s for s in self.said if s.definite]
+
+    @property
+    def refusals(self) -> list[Said]:
+        return [s for s in self.said if s.status == 503]
+
+    @property
+    def silences(self) -> int:
+        return sum(s.status == 0 for s in self.said)
 
     @property
     def answer(self) -> Said | None:
-        return self.answers[0] if self.answers else None
+        return next((s for s in self.said if s.definite), None)
 
     @property
     def done(self) -> bool:
@@ -61,16 +92,74 @@ class Request:
         return self.answer is not None and self.answer.status < 300
 
 
-@dataclass
+class Frame(msgspec.Struct, tag_field="line", tag="frame"):
+    """What a watcher was shown. `connection` counts its connections, `message` is the frame as it came."""
+
+    watcher: int
+    calendar_id: str
+    connection: int
+    node: str
+    at: float
+    message: dict[str, Any]
+
+
+class Strike(msgspec.Struct, tag_field="line", tag="strike"):
+    """A fault: when it began and ended."""
+
+    name: str
+    began: float
+    ended: float
+
+
+class _Head(msgspec.Struct, tag_field="line", tag="history"):
+    seed: int
+    wall_us: int
+    until: float
+
+
+class _Rows(msgspec.Struct, tag_field="line", tag="tables"):
+    tables: Tables
+
+
+_numbers: Final = itertools.count(1)
+_Line = _Head | Terms | Request | Frame | Strike | _Rows
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(_Line).decode
+
+
 class History:
-    requests: list[Request] = field(default_factory=list)
+    def __init__(self, seed: int = 0, wall_us: int | None = None) -> None:
+        self.seed = seed
+        self.name = f"s{seed}-{next(_numbers)}"
+        """Begins the keys of this run, and of no other on the same database."""
+        self.terms: dict[str, Terms] = {}
+        self.requests: list[Request] = []
+        self.frames: list[Frame] = []
+        self.strikes: list[Strike] = []
+        self.others: set[str] = set()
+        """Keys of what a test has asked by itself."""
+        self.until = 0.0
+        """When it was saved."""
+        self._zero = time.monotonic()
+        self.wall_us = time.time_ns() // 1000 if wall_us is None else wall_us
+
+    def now(self) -> float:
+        return time.monotonic() - self._zero
+
+    def wall(self, at: float) -> int:
+        """Microseconds since 1970 at a time of this history; nodes and users share the machine's clock."""
+        return self.wall_us + round(at * 1_000_000)
 
     def of(self, kind: Kind) -> list[Request]:
         return [r for r in self.requests if r.kind == kind]
 
     @property
+    def writes(self) -> list[Request]:
+        return [r for r in self.requests if r.kind not in ("slots", "look")]
+
+    @property
     def acknowledged(self) -> int:
-        return sum(r.done for r in self.requests)
+        return sum(r.done for r in self.writes)
 
     @property
     def booked(self) -> list[Request]:
@@ -80,205 +169,37 @@ class History:
     def refusals(self) -> list[Said]:
         return [s for r in self.requests for s in r.refusals]
 
+    def save(self, path: Path, tables: Tables) -> None:
+        self.until = self.now()
+        with path.open("wb") as file:
+            for line in self._lines(tables):
+                file.write(_encode(line) + b"\n")
 
-class Load:
-    """Bookers, holders and cancellers on some calendars, from one seed."""
-
-    def __init__(self, places: Sequence[Place], seed: int, *, bookers: int = 24, days: int = 10) -> None:
-        self.history = History()
-        self._places = places
-        self._random = random.Random(seed)
-        self._prefix = f"s{seed}"
-        self._days = days
-        self._bookers = bookers
-        self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._cancelled: set[str] = set()
-        self._numbers = 0
-
-    def start(self) -> None:
-        work = [self._book] * self._bookers + [self._hold] * (self._bookers // 6) + [self._cancel] * 4
-        self._tasks = [
-            asyncio.create_task(self._again_and_again(one, self._random.randrange(2**32)), name=one.__name__)
-            for one in work
-        ]
-
-    async def until_acknowledged(self, more: int, timeout_s: float = 40.0) -> None:
-        """Returns when that many more requests were acknowledged."""
-        wanted = self.history.acknowledged + more
-        deadline = time.monotonic() + timeout_s
-        while self.history.acknowledged < wanted:
-            for task in self._tasks:
-                if task.done():
-                    task.result()
-            assert time.monotonic() < deadline, f"nothing is acknowledged any more; last: {self._last_words()}"
-            await asyncio.sleep(0.02)
-
-    async def settle(self, timeout_s: float = 40.0) -> None:
-        """Nothing new; whatever is open is asked until it is answered."""
-        self._stopping.set()
-        async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*self._tasks)
-
-    def abandon(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    def _last_words(self) -> list[str]:
-        return [f"{s.status} {s.code}" for s in self.history.refusals[-5:]]
-
-    async def _again_and_again(self, one: Any, seed: int) -> None:
-        rng = random.Random(seed)
-        while not self._stopping.is_set():
-            await asyncio.sleep(rng.uniform(*_PAUSE_S))
-            await one(rng)
-
-    def _key(self) -> str:
-        self._numbers += 1
-        return f"{self._prefix}-{self._numbers}"
-
-    def _start(self, place: Place, rng: random.Random) -> str:
-        slot = rng.randrange(self._days * 48)
-        return place.at(slot % 48 // 2, slot % 2 * 30, slot // 48)
-
-    async def _book(self, rng: random.Random) -> None:
-        place = rng.choice(self._places)
-        await self._book_at(place, self._start(place, rng), None, rng)
-
-    async def _book_at(self, place: Place, start: str, hold_id: str | None, rng: random.Random) -> Request:
-        request = Request(self._key(), "book", place.professional_id, start=start, hold_id=hold_id)
-        body = place.booking(start, notes=request.key)
-        if hold_id is not None:
-            body["hold_id"] = hold_id
-        await self._send(place.api, request, "POST", "bookings", body, rng)
-        return request
-
-    async def _hold(self, rng: random.Random) -> None:
-        place = rng.choice(self._places)
-        request = Request(self._key(), "hold", place.professional_id, start=self._start(place, rng))
-        body = {
-            "professional_id": place.professional_id,
-            "service_id": place.service_id,
-            "start": request.start,
-            "ttl_seconds": 60,
-        }
-        await self._send(place.api, request, "POST", "holds", body, rng)
-        if not request.done:
-            return
-        hold_id = request.answers[0].body["id"]
-        if rng.random() < 0.6:
-            booked = await self._book_at(place, request.start, hold_id, rng)
-            if booked.done:
-                return
-        release = Request(self._key(), "release", place.professional_id, target=hold_id)
-        await self._send(place.api, release, "DELETE", f"holds/{hold_id}", None, rng)
-
-    async def _cancel(self, rng: random.Random) -> None:
-        mine = [r for r in self.history.booked if r.answers[0].body["id"] not in self._cancelled]
-        if len(mine) < 20:
-            return
-        booked = rng.choice(mine)
-        place = next(p for p in self._places if p.professional_id == booked.calendar_id)
-        target = booked.answers[0].body["id"]
-        self._cancelled.add(target)
-        request = Request(self._key(), "cancel", booked.calendar_id, target=target)
-        await self._send(place.api, request, "POST", f"bookings/{target}/cancel", {}, rng)
-
-    async def _send(self, api: Api, request: Request, method: str, path: str, body: Any, rng: random.Random) -> None:
-        self.history.requests.append(request)
-        tries = 0
-        while not request.answers:
-            tries += 1
-            await self._try(api, request, method, path, body, tries)
-            if not request.answers:
-                await asyncio.sleep(rng.uniform(0.05, 0.3))
-        # A release or a change of a thing that is gone is looked up first, so a second answer may tell of that.
-        if request.kind in ("book", "hold") and rng.random() < _ASK_AGAIN_SHARE:
-            await self._try(api, request, method, path, body, tries + 1)
-
-    async def _try(self, api: Api, request: Request, method: str, path: str, body: Any, number: int) -> None:
-        headers = {"X-Request-ID": f"{request.key}.{number}"}
-        try:
-            async with asyncio.timeout(_TIMEOUT.total):
-                answer = await api.request(method, path, body, key=request.key, headers=headers)
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            request.silences += 1
-            return
-        said = Said(answer.status, answer.json, "Retry-After" in answer.headers)
-        (request.refusals if answer.status == 503 else request.answers).append(said)
+    def _lines(self, tables: Tables) -> Iterator[_Line]:
+        yield _Head(self.seed, self.wall_us, self.until)
+        yield from self.terms.values()
+        yield from sorted(self.strikes, key=lambda s: s.began)
+        yield from self.requests
+        yield from self.frames
+        yield _Rows(tables)
 
 
-class Watcher:
-    """Keeps a replica of a calendar's slots over WebSocket, coming back after every break."""
-
-    def __init__(self, place: Place, days: int) -> None:
-        self.place = place
-        self.slots: dict[str, tuple[str, int]] = {}
-        self.version: int | None = None
-        self.connections = 0
-        self.repairs = 0
-        self._first, self._last = place.at(0)[:10], place.at(0, day=days - 1)[:10]
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="watcher")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-                await self._watch_once()
-            await asyncio.sleep(0.1)
-
-    async def _watch_once(self) -> None:
-        api = self.place.api
-        url = f"{api.server.url}/api/v1/live"
-        async with api.session.ws_connect(url, protocols=("slotcast.v1",)) as ws:
-            await ws.send_json({"type": "auth", "id": "a", "token": api.token})
-            await self._subscribe(ws, 0)
-            number = 0
-            async for frame in ws:
-                if frame.type is not aiohttp.WSMsgType.TEXT:
-                    return
-                message = orjson.loads(frame.data)
-                if message["type"] == "subscribed":
-                    self.connections += 1
-                if message["type"] == "reply" and not message["ok"]:
-                    return
-                if not self._apply(message):
-                    number += 1
-                    self.repairs += 1
-                    await self._subscribe(ws, number)
-
-    async def _subscribe(self, ws: aiohttp.ClientWebSocketResponse, number: int) -> None:
-        await ws.send_json(
-            {
-                "type": "subscribe",
-                "id": f"v{number}",
-                "professional_id": self.place.professional_id,
-                "service_id": self.place.service_id,
-                "from": self._first,
-                "to": self._last,
-                "time_zone": "UTC",
-                **({"since": self.version} if self.version is not None else {}),
-            }
-        )
-
-    def _apply(self, message: Any) -> bool:
-        """Whether the replica is still whole."""
-        if message["type"] == "snapshot":
-            self.slots = {s["start"]: (s["state"], s["remaining"]) for s in message["slots"]}
-            self.version = message["version"]
-        elif message["type"] == "delta":
-            if self.version is None or message["from_version"] > self.version:
-                return False
-            for start in message.get("removed", ()):
-                self.slots.pop(start, None)
-            for s in message["changes"]:
-                self.slots[s["start"]] = (s["state"], s["remaining"])
-            self.version = max(self.version, message["version"])
-        return True
+def load(lines: Iterable[bytes]) -> tuple[History, Tables]:
+    """A saved history, and the tables that were saved with it."""
+    history, tables = History(), Tables()
+    for line in map(_decode, lines):
+        match line:
+            case _Head():
+                history = History(line.seed, line.wall_us)
+                history.until = line.until
+            case Terms():
+                history.terms[line.calendar_id] = line
+            case Request():
+                history.requests.append(line)
+            case Frame():
+                history.frames.append(line)
+            case Strike():
+                history.strikes.append(line)
+            case _Rows():
+                tables = line.tables
+    return history, tables

@@ -41,7 +41,7 @@ async def _is_ready(site: Site) -> bool:
 
 async def test_cut_under_load(site: Site) -> None:
     """While Postgres is away callers hear 503 with Retry-After and /readyz names it; when it is back all goes on."""
-    await site.open(proxied=True)
+    await site.open(proxied_database=True)
     assert site.proxy is not None
     for _ in range(5 if LONG else 1):
         heard = len(site.history.refusals)
@@ -58,7 +58,7 @@ async def test_cut_under_load(site: Site) -> None:
 
 async def test_viewers_converge_without_anybody_asking(site: Site) -> None:
     """What a cut took back is shown to viewers after it, even when no further request wakes the calendar."""
-    await site.open(proxied=True)
+    await site.open(proxied_database=True)
     assert site.proxy is not None
     site.proxy.cut()
     # Nobody asks again: what is open stays open until the viewers have been looked at.
@@ -73,7 +73,7 @@ async def test_frozen_beyond_every_deadline(site: Site) -> None:
     """A silent database keeps nobody waiting past their deadline; who was in flight hears that the outcome is unknown,
     and the same key tells it later.
     """
-    await site.open(proxied=True)
+    await site.open(proxied_database=True)
     assert site.proxy is not None
     site.proxy.freeze()
 
@@ -92,7 +92,7 @@ async def test_deaf_link(site: Site) -> None:
     """A link turns slow, then deaf: requests reach Postgres and answers do not come back. What was written so is found
     again, and written once.
     """
-    await site.open(proxied=True)
+    await site.open(proxied_database=True)
     assert site.proxy is not None
     site.proxy.delay_s = 0.02
     await site.some_more(10)
@@ -110,7 +110,7 @@ async def test_reset_after_commit_was_sent(site: Site, statements: int) -> None:
 
     With two, the answer to taking the new epoch is lost as well: the node is fenced by itself and must get over it.
     """
-    await site.open(proxied=True)
+    await site.open(proxied_database=True)
     assert site.proxy is not None
     for _ in range(3):
         site.proxy.swallow(statements)

@@ -1,6 +1,7 @@
 """One database, one node: who is refused, and who is fenced."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -52,7 +53,10 @@ async def test_what_another_owner_wrote_is_seen(site: Site) -> None:
     place = site.places[0]
     await site.load.settle()
     shard = await site.db.fetchval("SELECT shard FROM calendars WHERE id = $1", place.professional_id)
-    start = next(s for s, (state, _) in site.watchers[0].slots.items() if state == "open")
+    await site.converged()
+    free = next(s for s, (state, _) in site.watchers[0].replica.slots.items() if state == "open")
+    start = f"{datetime.fromtimestamp(free / 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    site.history.others.add("other")
     async with site.db.transaction():
         await site.db.execute("UPDATE shards SET epoch = epoch + 1, seq = seq + 1 WHERE id = $1", shard)
         await site.db.execute(_OTHERS_BOOKING, place.professional_id, start, place.service_id)
@@ -107,4 +111,4 @@ async def test_a_node_that_lost_its_claim_stops(site: Site) -> None:
     finally:
         await usurper.close()
     await site.start()
-    await site.check(killed=True)
+    await site.check(lost=True)

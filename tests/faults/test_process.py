@@ -16,7 +16,7 @@ async def test_kill_loses_nothing_acknowledged(site: Site) -> None:
         await site.start()
     await site.some_more()
     assert sum(r.silences for r in site.history.requests) > 0, "the kill must have met requests under way"
-    await site.check(killed=True)
+    await site.check(lost=True)
 
 
 async def test_a_paused_server_goes_on(site: Site) -> None:
@@ -38,12 +38,12 @@ async def test_drain_loses_nothing_acknowledged(site: Site) -> None:
     assert time.monotonic() - began < 10
     await site.start()
     await site.some_more()
-    await site.check(killed=True)
+    await site.check(lost=True)
 
 
 async def test_drain_ends_in_time_without_its_database(site: Site) -> None:
     """A frozen database does not keep the process from ending before the drain deadline."""
-    await site.open(proxied=True, SLOTCAST_DRAIN_TIMEOUT_S="4")
+    await site.open(proxied_database=True, SLOTCAST_DRAIN_TIMEOUT_S="4")
     assert site.proxy is not None
     site.proxy.freeze()
     await asyncio.sleep(0.3)
@@ -53,4 +53,4 @@ async def test_drain_ends_in_time_without_its_database(site: Site) -> None:
     site.proxy.heal()
     assert took < 4 + 1, f"it took {took:.1f} s"
     await site.start()
-    await site.check(killed=True)
+    await site.check(lost=True)

@@ -36,16 +36,17 @@ async def test_everybody_is_told_and_what_is_under_way_is_answered(
     booker = await LiveClient(http, fresh_server.url, contract).connect()
     await booker.done("auth", token=api.token)
 
-    # The calendar's rows are locked, so that commands are on their way when the signal comes.
-    blocker = await asyncpg.connect(fresh_server.dsn)
-    transaction = blocker.transaction()
-    await transaction.start()
-    await blocker.execute("LOCK TABLE bookings IN EXCLUSIVE MODE")
-    over_live = asyncio.create_task(booker.ask("book", **place.booking(place.at(9))))
-    over_rest = asyncio.create_task(api.post("bookings", place.booking(place.at(10))))
     async with stream(http, fresh_server.url, place, headers={"Origin": fresh_server.url}) as source:
         assert (await source.next())[1]["type"] == "subscribed"
         assert (await source.next())[1]["type"] == "snapshot"
+        # The calendar's rows are locked, so that commands are on their way when the signal comes.
+        blocker = await asyncpg.connect(fresh_server.dsn)
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("LOCK TABLE bookings IN EXCLUSIVE MODE")
+        over_live = asyncio.create_task(booker.ask("book", **place.booking(place.at(9))))
+        over_rest = asyncio.create_task(api.post("bookings", place.booking(place.at(10))))
+        await asyncio.sleep(0.3)
         ending = asyncio.create_task(_exit_code(fresh_server))
         goodbyes = [await w.next(lambda m: m["type"] == "goodbye") for w in watchers]
         await asyncio.sleep(0.3)
