@@ -13,6 +13,7 @@ log = logging.getLogger("slotcast.upkeep")
 _EVERY_S: Final = 30.0
 _KEYS_AT_ONCE_MAX: Final = 5_000
 _SESSIONS_AT_ONCE_MAX: Final = 1_000
+_PROTECTION_AT_ONCE_MAX: Final = 20_000
 _CALENDARS_AT_ONCE_MAX: Final = 200
 
 
@@ -40,6 +41,8 @@ class Upkeep:
         while len(await self._database.fetch("forget_old_keys", _KEYS_AT_ONCE_MAX)) == _KEYS_AT_ONCE_MAX:
             pass
         await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
+        for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
+            await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_with_ended_holds", _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

@@ -11,15 +11,41 @@ from aiohttp import web
 from protocol import limits
 from protocol.errors import Refused
 from server import asyncapi, openapi
+from server.answer import ALWAYS, say_hsts
 from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
 from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
-from server.rest import access, availability, bookings, catalogue, journal, operations, people, tokens, users
+from server.remote import PROXIES, networks
+from server.rest import (
+    access,
+    audit,
+    availability,
+    bans,
+    bookings,
+    businesses,
+    catalogue,
+    journal,
+    locations,
+    memberships,
+    operations,
+    people,
+    permission_requests,
+    personal,
+    platform,
+    professionals,
+    public,
+    tokens,
+    users,
+    verification,
+)
 from server.router import Handler, Parameters, Router
 
 _KEEP_ALIVE_S: Final = 75.0
-_AREAS: Final = (access, users, tokens, people, catalogue, availability, bookings, journal, operations)
+_AREAS: Final = (
+    access, verification, users, tokens, businesses, locations, memberships, permission_requests, people, personal,
+    bans, professionals, catalogue, availability, bookings, public, journal, audit, platform, operations,
+)  # fmt: skip
 
 
 def endpoints(node: Any) -> list[Endpoint]:
@@ -29,6 +55,7 @@ def endpoints(node: Any) -> list[Endpoint]:
 
 def make_server(node: Node) -> web.Server:
     """The server for `web.ServerRunner`."""
+    say_hsts(node.settings.hsts)
     router = Router()
     found = endpoints(node)
     for endpoint in found:
@@ -48,14 +75,20 @@ def make_server(node: Node) -> web.Server:
         try:
             handler, parameters = router.find(request.method, request.path)
         except Refused as refused:
+            if request.method == "OPTIONS" and refused.code == "method_not_allowed":
+                return attempt(node, request, "", _options(node, request, refused))
             return _refuse(node, request, refused)
         return handler(request, parameters)
 
     web.RequestHandler.handle_error = handle_error  # type: ignore[method-assign] - it offers no other hook
     loop = asyncio.get_running_loop()
+    proxies = networks(node.settings.trusted_proxies)
 
     def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.body_bytes_max)
+        request = web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.body_bytes_max)
+        if proxies:
+            request[PROXIES] = proxies
+        return request
 
     return web.Server(
         answer,
@@ -71,10 +104,22 @@ async def _refuse(node: Node, request: web.BaseRequest, refused: Refused) -> web
     return refuse(node, request, "", refused, request_id_of(request))
 
 
+async def _options(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:
+    """Any path that is one answers what may be done there."""
+    assert refused.extra is not None
+    return await node.origins.preflight(request, refused.extra["allow"], request_id_of(request))
+
+
 def _plain(node: Node, handler: Any, route: str) -> Handler:
     """For what is no endpoint: streams and files."""
 
+    async def answered(request: web.BaseRequest, parameters: Parameters) -> web.StreamResponse:
+        response = await handler(request, **parameters)
+        if not response.prepared:
+            response.headers.update(ALWAYS)
+        return response
+
     def begin(request: web.BaseRequest, parameters: Parameters) -> Awaitable[web.StreamResponse]:
-        return attempt(node, request, route, handler(request, **parameters))
+        return attempt(node, request, route, answered(request, parameters))
 
     return begin

@@ -19,6 +19,7 @@ from actors.actor import Actor
 from actors.ports import Clock
 from actors.reader import Build
 from actors.runtime import Runtime
+from jobs.messenger import ConsoleMessenger, Messenger
 from jobs.upkeep import Upkeep
 from protocol import limits
 from protocol.errors import Refused
@@ -26,15 +27,20 @@ from server.auth import Auth
 from server.businesses import Businesses
 from server.config import Settings
 from server.desk import Desk
+from server.keys import KeyFiles, ring_of
 from server.live.hub import Hub
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
 from server.notices import Notices
+from server.origins import Origins
 from server.passwords import Passwords
 from server.places import Places
 from server.principal import Principal
 from server.ready import ReadyAnswers
 from server.sessions import Sessions
+from server.throttle import Throttle, quotas
+from server.tickets import Tickets
+from server.verification import Verification
 from storage import migrations
 from storage.calendars import PostgresCalendars
 from storage.journal import PostgresJournal
@@ -42,6 +48,7 @@ from storage.keys import Keys
 from storage.ownership import SingleNode, choose_shard_count
 from storage.postgres import Database
 from storage.sessions import revoked
+from storage.windows import windows
 
 DRAIN_SHARE: Final = 0.5
 CLEANUP_SHARE: Final = 0.15
@@ -69,13 +76,19 @@ class Node:
     businesses: Businesses
     places: Places
     sessions: Sessions
+    tickets: Tickets
+    origins: Origins
+    verification: Verification
     shard_count: int
 
-    def __init__(self, settings: Settings, dsn: str) -> None:
+    def __init__(self, settings: Settings, dsn: str, messenger: Messenger | None = None) -> None:
         self.settings = settings
         self.log = structlog.get_logger("slotcast")
         self.clock: Clock = SystemClock()
-        self.auth = Auth(settings.jwt_secret)
+        self.auth = Auth(settings.jwt_secret, ring_of(settings.jwt_keys, settings.jwt_secret))
+        self.messenger = messenger or ConsoleMessenger(prints=False)
+        self.windows = windows(settings.redis_url)
+        self.throttle = Throttle(self.windows, quotas(settings.rate_limits))
         self.passwords = Passwords()
         self.notices = Notices()
         self.metrics = Metrics()
@@ -99,6 +112,9 @@ class Node:
         self.businesses = Businesses(self.database, self.clock)
         self.places = Places(self.database)
         self.sessions = Sessions(self.database, self.auth, self.notices, self.businesses)
+        self.tickets = Tickets(self.auth, self.database, self.spawn)
+        self.origins = Origins(self.database, self.businesses)
+        self.verification = Verification(self.database, self.auth, self.messenger)
         self._ownership = SingleNode(dsn, self.lost_ownership.set)
         await self._ownership.claim()
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
@@ -118,6 +134,7 @@ class Node:
             ("ownership", self._ownership.watch(self._journal)),
             ("journal", self._journal.watch()),
             ("upkeep", upkeep.run()),
+            ("keys", KeyFiles(settings.jwt_keys, self.auth).watch()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
         ):
@@ -130,7 +147,10 @@ class Node:
         """Of what was revoked before the start, and of every change that makes untrue what is remembered here."""
         notices = self.notices
         notices.listen("businesses", self.businesses.forget)
+        notices.listen("businesses", self.origins.forget)
         notices.listen("places", self.places.forget)
+        notices.listen("calendars", self.runtime.roster.load_anew)
+        notices.listen("clients", self.desk.forget_clients)
         notices.listen("tokens", self.auth.revoke)
         notices.listen("sessions", self.auth.end_sessions)
         notices.listen("tokens", self.live.end_sessions_of)
@@ -181,6 +201,7 @@ class Node:
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
         self.passwords.close()
+        await self.windows.close()
         self.access_log.flush()
 
     # For handlers

@@ -4,6 +4,8 @@ businesses   settings or state of a business changed; ids of businesses
 sessions     sessions have ended; their ids
 tokens       service tokens were revoked; their ids
 places       professionals moved to another location; their ids
+calendars    professionals were removed or came back; their ids
+clients      clients were removed or erased; their ids
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from storage.postgres import Transaction
 
 Callback = Callable[[Sequence[str]], None]
 
-KINDS: Final = frozenset({"businesses", "sessions", "tokens", "places"})
+KINDS: Final = frozenset({"businesses", "sessions", "tokens", "places", "calendars", "clients"})
 
 
 class Notices:

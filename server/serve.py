@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from aiohttp import web
 
+from jobs.messenger import ConsoleMessenger
 from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
@@ -35,14 +36,14 @@ def dsn_of(settings: Settings) -> str:
 
 async def serve(settings: Settings, dsn: str, *, demo: bool) -> int:
     """Serves until SIGTERM or SIGINT; the exit code."""
-    node = Node(settings, dsn)
+    node = Node(settings, dsn, ConsoleMessenger(prints=demo))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     try:
         if settings.redis_url:
-            log.warning("SLOTCAST_REDIS_URL is not used yet: this version runs one node per database")
+            log.warning("with SLOTCAST_REDIS_URL requests are counted there; this version runs one node per database")
         await _start(node, dsn)
         if demo:
             await _greet(node)

@@ -7,7 +7,7 @@ finds them by its raw path, before anything is parsed.
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,18 +18,22 @@ from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
 from protocol.times import END_OF_TIME, bounded_us, format_us, local_us, parse_date, zone
+from server import audit
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.rest.bookings import asker
 from storage import bookings, catalogue
 
+if TYPE_CHECKING:
+    from server.node import Node
+
 _encode = msgspec.json.Encoder().encode
 _decode_moment = msgspec.json.Decoder(bodies.Moment).decode
 
 # Grids repeat: everybody's nine o'clock is the same text.
-_text = lru_cache(maxsize=16_384)(format_us)
+text_of = lru_cache(maxsize=16_384)(format_us)
 
-_TYPE_OF_WHY: Final = {
+TYPE_OF_WHY: Final = {
     "past": "past",
     "notice": "notice",
     "horizon": "horizon",
@@ -48,13 +52,16 @@ _REASON_OF_WHY: Final = {
 }
 
 
-class SlotsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`from` and `to` are dates of `time_zone`, both included, or instants, the second one excluded."""
 
     from_: str = msgspec.field(name="from")
     to: str
-    service_id: bodies.Uuid | None = None
     time_zone: str | None = None
+
+
+class SlotsQuery(RangeQuery, forbid_unknown_fields=True, kw_only=True):
+    service_id: bodies.Uuid | None = None
 
 
 class DayQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -101,12 +108,12 @@ async def slots(call: Call[Any, SlotsQuery]) -> bytes:
             version=calendar.version,
             time_zone=time_zone,
             slots=[
-                bodies.SlotAnswer(start=_text(s.start), end=_text(s.end), state=s.state, remaining=s.remaining)
+                bodies.SlotAnswer(start=text_of(s.start), end=text_of(s.end), state=s.state, remaining=s.remaining)
                 for s in found
                 if s.state == "open"
             ],
         )
-        return _encode(body), _due(calendar, service, found, now)
+        return _encode(body), due(calendar, service, found, now)
 
     return await call.node.read(call.request, call.principal, actor, build)
 
@@ -129,10 +136,10 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
         found = slots_between(calendar, service, from_us, to_us, now)
         grid = [
             bodies.GridSlot(
-                start=_text(s.start),
-                end=_text(s.end),
+                start=text_of(s.start),
+                end=text_of(s.end),
                 available=s.state == "open",
-                type=_TYPE_OF_WHY[s.why] if s.why else None,  # type: ignore[arg-type]
+                type=TYPE_OF_WHY[s.why] if s.why else None,  # type: ignore[arg-type]
                 reason=_reason(s.why, format_us(s.start), format_us(s.end), reasons) if staff and s.why else None,
             )
             for s in found
@@ -144,7 +151,7 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
             time_zone=calendar.time_zone,
             slots=grid,
         )
-        return _encode(body), _due(calendar, service, found, now)
+        return _encode(body), due(calendar, service, found, now)
 
     return await call.node.read(call.request, call.principal, actor, build)
 
@@ -155,7 +162,7 @@ def _reason(why: str, start: str, end: str, time_off: list[tuple[str, str, str]]
     return next((text for a, b, text in time_off if a < end and b > start and text), "Not available")
 
 
-def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
+def due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
     """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
     due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
     ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
@@ -172,34 +179,39 @@ def service_of(calendar: Calendar, service_id: str | None) -> Service:
     return service
 
 
-async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer:
+async def slots_of_service(call: Call[Any, RangeQuery]) -> bodies.AnySlotsAnswer:
     """Starts at which any of the professionals who offer the service is free."""
     q, service_id = call.query, call.id("id")
     await catalogue.service_by_id(call.node.database, call.business_id, service_id)
     time_zone = q.time_zone or "UTC"
     from_us, to_us = bounds(q.from_, q.to, time_zone)
-    now = call.node.clock.now_us()
+    free = await free_of_service(call.node, call.business_id, service_id, from_us, to_us)
+    return bodies.AnySlotsAnswer(
+        time_zone=time_zone,
+        slots=[bodies.AnySlot(start=format_us(a), end=format_us(b), professional_ids=ids) for (a, b), ids in free],
+    )
+
+
+async def free_of_service(
+    node: "Node", business_id: str, service_id: str, from_us: int, to_us: int
+) -> list[tuple[tuple[int, int], list[str]]]:
+    """Start and end of what is open, in order, and at which professionals. Raises `Refused(limit_reached)`."""
+    now = node.clock.now_us()
     free: dict[tuple[int, int], list[str]] = {}
-    offering = await catalogue.offering(call.node.database, call.business_id, service_id)
+    offering = await catalogue.offering(node.database, business_id, service_id)
     if len(offering) > limits.professionals_per_service_max:
         raise Refused("limit_reached", "too many professionals offer this service; ask each for its slots")
     for professional_id in offering:
-        actor: Actor = await call.node.actor(professional_id, call.business_id)
+        actor: Actor = await node.actor(professional_id, business_id)
         service = actor.calendar.services.get(service_id)
         if service is None:
             continue
         version = actor.calendar.version
         open_slots = [s for s in slots_between(actor.calendar, service, from_us, to_us, now) if s.state == "open"]
-        await call.node.runtime.reader.settle(actor, version)
+        await node.runtime.reader.settle(actor, version)
         for s in open_slots:
             free.setdefault((s.start, s.end), []).append(professional_id)
-    return bodies.AnySlotsAnswer(
-        time_zone=time_zone,
-        slots=[
-            bodies.AnySlot(start=format_us(a), end=format_us(b), professional_ids=ids)
-            for (a, b), ids in sorted(free.items())
-        ],
-    )
+    return sorted(free.items())
 
 
 async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
@@ -279,6 +291,11 @@ async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
     professional_id = call.id("id")
     await call.may_touch("schedule.write", professional_id)
     made = await call.node.desk.block_time(asker(call), professional_id, call.body)
+    if made.forced:
+        # Asked again with its key, after a crash in between, it is written then, and never twice.
+        await audit.record(
+            call, "time_off.forced", "time_off", made.id, after=made, tx=call.node.database, once=made.id
+        )
     return Reply(made, 201, {"Location": f"/api/v1/professionals/{professional_id}/time-off/{made.id}"})
 
 
@@ -309,8 +326,8 @@ def routes(node: Any) -> list[Endpoint]:
                  answer=bodies.DayAnswer, area="availability"),
         Endpoint(node, "GET", "/api/v1/services/{id}/slots", slots_of_service, needs="availability.read",
                  summary="Starts at which any professional is free", answer=bodies.AnySlotsAnswer,
-                 query=SlotsQuery, area="availability"),
-        Endpoint(node, "GET", p + "/bookings/dates", booking_dates, needs="bookings.read", query=MonthQuery,
+                 query=RangeQuery, area="availability"),
+        Endpoint(node, "GET", p + "/bookings/dates", booking_dates, needs="time_off.read", query=MonthQuery,
                  summary="Dates of a month with confirmed bookings", answer=bodies.DatesAnswer,
                  area="availability"),
         Endpoint(node, "GET", p + "/schedule", read_schedule, needs="catalogue.read", summary="Working hours",
