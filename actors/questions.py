@@ -11,7 +11,7 @@ import msgspec
 
 from actors.calendar.slots import Slot, next_change_by_time, slots_between
 from actors.calendar.state import HOURLY, Calendar, Service
-from protocol import bodies, limits
+from protocol import bodies, limits, public
 from protocol.errors import Refused, invalid
 from protocol.events import Schedule
 from protocol.times import END_OF_TIME, MINUTE, bounded_us, format_us, local_us, parse_date, zone
@@ -131,6 +131,44 @@ class DayGrid(Question, frozen=True, tag=True):
         return next((text for a, b, text in self.time_off if a < end and b > start and text), "Not available")
 
 
+class PublicSlots(Question, frozen=True, tag=True):
+    """What a visitor is told: the whole grid of `date`, or what is open between the others."""
+
+    from_: str | None
+    to: str | None
+    date: str | None
+    service_id: str | None
+    time_zone: str | None
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        time_zone = self.time_zone or calendar.time_zone
+        if self.date is not None:
+            from_us, to_us = day_bounds(self.date, time_zone)
+        else:
+            from_us, to_us = bounds(self.from_ or "", self.to or "", time_zone)
+        service = HOURLY if self.date is not None and self.service_id is None else service_of(calendar, self.service_id)
+        found = slots_between(calendar, service, from_us, to_us, now)
+        body = public.PublicAvailability(
+            time_zone=time_zone,
+            slots=[_public_slot(s) for s in found if self.date is not None or s.state == "open"],
+            date=self.date,
+            professional_id=calendar.id,
+            version=calendar.version,
+        )
+        return _encode(body), _due(calendar, service, found, now)
+
+
+def _public_slot(slot: Slot) -> public.PublicSlot:
+    kind: Any = _TYPE_OF_WHY[slot.why] if slot.why else None
+    return public.PublicSlot(
+        start=_text(slot.start),
+        end=_text(slot.end),
+        available=slot.state == "open",
+        remaining=slot.remaining,
+        type=kind,
+    )
+
+
 class WorkingHours(Question, frozen=True, tag=True):
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         return _encode(hours_body(calendar.id, calendar.hours.schedule, calendar.version)), END_OF_TIME
@@ -143,7 +181,7 @@ class Zone(Question, frozen=True, tag=True):
         return _encode(calendar.time_zone), END_OF_TIME
 
 
-AnyQuestion = OpenSlots | OpenStarts | DayGrid | WorkingHours | Zone
+AnyQuestion = OpenSlots | OpenStarts | DayGrid | PublicSlots | WorkingHours | Zone
 
 
 def bounds(from_text: str, to_text: str, time_zone: str) -> tuple[int, int]:

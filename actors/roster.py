@@ -150,8 +150,8 @@ class Roster:
                         actor.answers = None
                         self._watch.refresh(actor)
 
-    def forget_services(self, calendar_ids: Sequence[str]) -> None:
-        """For when changed terms could not be read: the calendars are loaded anew before they answer again."""
+    def load_anew(self, calendar_ids: Sequence[str]) -> None:
+        """For what changed behind their backs: the calendars are loaded anew before they answer again, or are gone."""
         self.activation.load_again(calendar_ids)
         for calendar_id in calendar_ids:
             actor = self.actors.get(calendar_id)

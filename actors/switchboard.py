@@ -5,6 +5,7 @@ cannot tell.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Final
 
@@ -33,7 +34,7 @@ class Switchboard:
         self._runtime = runtime
         self._store = store
         self._loop = asyncio.get_running_loop()
-        # Calendars never change hands, so what was seen once stays true.
+        # Calendars never change hands, so what was seen once stays true until they are gone.
         self._businesses: dict[str, str] = {}
 
     async def ask(self, work: Work) -> Outcome:
@@ -71,7 +72,8 @@ class Switchboard:
     async def business_of(self, calendar_id: str) -> str:
         """Whose calendar it is. Raises `Refused(not_found)`."""
         actor = self._runtime.roster.actors.get(calendar_id)
-        known = actor.business_id if actor is not None else self._businesses.get(calendar_id)
+        fresh = actor is not None and not actor.stale
+        known = actor.business_id if actor is not None and fresh else self._businesses.get(calendar_id)
         if known is None:
             known = await self._store.business_of(calendar_id)
             if known is None:
@@ -80,6 +82,11 @@ class Switchboard:
                 self._businesses.clear()
             self._businesses[calendar_id] = known
         return known
+
+    def forget(self, calendar_ids: Sequence[str]) -> None:
+        """They may be there no longer."""
+        for calendar_id in calendar_ids:
+            self._businesses.pop(calendar_id, None)
 
     async def require(self, calendar_id: str, business_id: str) -> None:
         """Raises `Refused(not_found)` for a calendar that is not the business's."""

@@ -16,6 +16,7 @@ log = logging.getLogger("slotcast.upkeep")
 _EVERY_S: Final = 30.0
 _KEYS_AT_ONCE_MAX: Final = 5_000
 _SESSIONS_AT_ONCE_MAX: Final = 1_000
+_PROTECTION_AT_ONCE_MAX: Final = 20_000
 _CALENDARS_AT_ONCE_MAX: Final = 200
 _SHARD_OF_KEYS: Final = 0
 """Keys are of no shard; whoever owns this one forgets them for all nodes."""
@@ -46,6 +47,8 @@ class Upkeep:
         if _SHARD_OF_KEYS in owned:
             await self._forget_old_keys()
             await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
+            for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
+                await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_with_ended_holds", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

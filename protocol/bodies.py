@@ -114,10 +114,11 @@ class Client(Answer, kw_only=True):
 
 
 class ProfessionalCreate(Body, kw_only=True):
-    """Without `time_zone` the business's zone holds."""
+    """Without `time_zone` that of the location holds, or of the business."""
 
     display_name: Name
     time_zone: ZoneName | None = None
+    location_id: Uuid | None = None
     specialisation: Line | None = None
     bio: Text | None = None
     username: Name | None = None
@@ -125,7 +126,10 @@ class ProfessionalCreate(Body, kw_only=True):
 
 
 class ProfessionalPatch(Body, kw_only=True):
+    """Another location leaves the calendar's zone as it is."""
+
     display_name: Name | UnsetType = UNSET
+    location_id: Uuid | UnsetType | None = UNSET
     specialisation: Line | UnsetType | None = UNSET
     bio: Text | UnsetType | None = UNSET
     phone_number: Phone | UnsetType | None = UNSET
@@ -139,6 +143,7 @@ class Professional(Answer, kw_only=True):
     bio: str | None
     username: str | None
     phone_number: str | None
+    location_id: str | None
     created_at: str
 
 
@@ -147,7 +152,8 @@ class Professional(Answer, kw_only=True):
 
 class ServiceCreate(Body, kw_only=True):
     """`step_minutes` is the distance between starts, the duration when absent. `price_minor` is in the smallest
-    unit of `currency` (ISO 4217). `professional_ids` are those who offer it.
+    unit of `currency` (ISO 4217). `professional_ids` are those who offer it. Without `confirmation` the business's
+    default holds.
     """
 
     name: Name
@@ -159,7 +165,7 @@ class ServiceCreate(Body, kw_only=True):
     notice_minutes: Notice = 0
     horizon_days: Horizon = limits.horizon_days_default
     capacity: Capacity = 1
-    confirmation: Literal["instant", "approval"] = "instant"
+    confirmation: Literal["instant", "approval"] | None = None
     price_minor: Annotated[int, Meta(ge=0, le=10**12)] | None = None
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None = None
     professional_ids: Annotated[list[Uuid], Meta(max_length=200)] = []

@@ -33,10 +33,14 @@ KINDS: Final[dict[str, Kind]] = {
     "not_found": Kind(404, "There is no such thing here"),
     "conflict": Kind(409, "It conflicts with what exists"),
     "business_required": Kind(409, "Say which business to sign in to"),
+    "rate_limited": Kind(429, "Too many requests", may_retry=True),
     # What the state of a business does not allow
     "business_pending": Kind(409, "The business has not been approved yet"),
     "business_suspended": Kind(409, "The business takes no bookings"),
     "trial_over": Kind(409, "The business's trial period has ended"),
+    # What a business's rules do not allow
+    "banned": Kind(403, "This person may not book here"),
+    "too_late_to_cancel": Kind(409, "It is too late to cancel or move this booking"),
     # Idempotency and versions
     "idempotency_mismatch": Kind(422, "This Idempotency-Key was used with another request"),
     "version_mismatch": Kind(412, "The booking has changed since that version"),

@@ -63,6 +63,18 @@ locations_per_manager_max: Final = 50
 """They stand in the token, which must stay within `token_chars_max`."""
 scopes_per_token_max: Final = 40
 businesses_per_user_max: Final = 100
+code_ttl_s: Final = 10 * 60
+code_tries_max: Final = 5
+proof_ttl_s: Final = 15 * 60
+grants_per_member_max: Final = 12
+
+# Businesses
+origins_max: Final = 50
+languages_max: Final = 20
+trial_days_max: Final = 3_650
+cancellation_notice_minutes_max: Final = 90 * 24 * 60
+statistics_days_max: Final = 366
+export_bookings_max: Final = 10_000
 
 # The actor runtime
 mailbox_depth_max: Final = 2_048
@@ -98,6 +110,9 @@ view_linger_s: Final = 60.0
 """How long a view nobody watches keeps its ring, so that reconnecting viewers need no snapshot."""
 sockets_max: Final = 50_000
 ticket_ttl_s: Final = 30
+visitors_per_address_max: Final = 1_000
+"""Live connections of one address that have not logged in."""
+subscriptions_per_visitor_max: Final = 20
 tickets_waiting_max: Final = 10_000
 
 # The cluster
@@ -126,7 +141,8 @@ assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
 assert commit_timeout_s < release_timeout_s, "a commit that ends in time is waited for"
-assert 60 * locations_per_manager_max + 500 < token_chars_max < header_line_bytes_max, "a token must fit its header"
+assert 60 * locations_per_manager_max + 40 * grants_per_member_max + 500 < token_chars_max, "rights must fit a token"
+assert token_chars_max < header_line_bytes_max, "a token must fit its header"
 assert passwords_wait_s < request_deadline_s
 assert refresh_grace_s < access_token_ttl_s < refresh_token_ttl_s
 assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"

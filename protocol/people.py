@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol import limits
-from protocol.bodies import Answer, Body, ChatId, Email, Name, Phone
+from protocol.bodies import Answer, Body, ChatId, Email, Name, Phone, Uuid
 
 Role = Literal["super_admin", "owner", "manager", "professional", "client", "user", "service", "public"]
 """`user` is a login that has not chosen a business, `service` a program, `public` a visitor without login."""
@@ -17,6 +17,7 @@ GivenPassword = Annotated[str, Meta(min_length=1, max_length=limits.password_cha
 Username = Annotated[str, Meta(min_length=3, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$(?!\n)")]
 BusinessRef = Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z0-9-]+$(?!\n)")]
 """A slug or an id."""
+ProofToken = Annotated[str, Meta(min_length=1, max_length=limits.token_chars_max)]
 Locale = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=["en"])]
 
 
@@ -24,7 +25,9 @@ Locale = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=[
 
 
 class Register(Body, kw_only=True):
-    """At least one of `email`, `username` and `phone`. With `business` the user becomes a client there."""
+    """At least one of `email`, `username` and `phone`. With `business` the user becomes a client there. A `proof_token`
+    of `auth/verify/confirm` has the address it is about verified at once.
+    """
 
     name: Name
     password: Password
@@ -34,6 +37,7 @@ class Register(Body, kw_only=True):
     locale: Locale = "en"
     business: BusinessRef | None = None
     chat_id: ChatId | None = None
+    proof_token: ProofToken | None = None
 
 
 class Login(Body, kw_only=True):
@@ -86,6 +90,53 @@ class Session(Answer, kw_only=True):
     used_at: str
     expires_at: str
     current: bool
+
+
+# Verifying addresses
+
+
+class Verify(Body, kw_only=True):
+    """One of `email` and `phone`. A number without country code is one of the `business`'s region."""
+
+    email: Email | None = None
+    phone: Phone | None = None
+    business: BusinessRef | None = None
+
+
+class Verification(Answer, kw_only=True):
+    """The answer is the same whoever has that address. `expires_in` is in seconds."""
+
+    verification_id: str
+    expires_in: int
+
+
+class VerifyConfirm(Body, kw_only=True):
+    verification_id: Uuid
+    code: Annotated[str, Meta(pattern=r"^[0-9]{6}$(?!\n)")]
+
+
+class Verified(Answer, kw_only=True):
+    """`proof_token` proves for `expires_in` seconds that its holder receives what is sent to that address."""
+
+    kind: Literal["email", "phone"]
+    proof_token: str
+    expires_in: int
+
+
+class DeviceTokenAsk(Body, kw_only=True):
+    """With the token that the device has already it keeps it."""
+
+    device_token: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class DeviceToken(Answer, kw_only=True):
+    device_token: str
+
+
+class JsonWebKeys(Answer, kw_only=True):
+    """A JWK set (RFC 7517): the public keys that access tokens are verified with."""
+
+    keys: list[dict[str, str]]
 
 
 # Users

@@ -123,7 +123,8 @@ class Session:
     def _subscribe(self, message: Subscribe) -> Action:
         if message.id in self._subscriptions:
             return self.refuse(message.id, Refused("conflict", "this id is a subscription already"))
-        if len(self._subscriptions) >= limits.subscriptions_per_socket_max:
+        most = limits.subscriptions_per_socket_max if self._logged_in else limits.subscriptions_per_visitor_max
+        if len(self._subscriptions) >= most:
             return self.refuse(message.id, Refused("too_many_subscriptions"))
         if message.professional_id is None and message.service_id is None:
             return self.refuse(message.id, Refused("validation_failed", "name a professional or a service"))

@@ -12,7 +12,28 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 _HTTP_1_0: Final = (1, 0)
-_STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\nServer: slotcast\r\nDate: " for s in HTTPStatus}
+ALWAYS: Final = {"X-Content-Type-Options": "nosniff", "Vary": "Origin"}
+"""Headers of every answer."""
+_HSTS: Final = f"max-age={365 * 24 * 3600}"
+
+
+def _status_lines() -> dict[int, str]:
+    """How an answer begins, up to its date."""
+    always = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS.items())
+    return {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\nServer: slotcast\r\n{always}Date: " for s in HTTPStatus}
+
+
+_begin: Final = _status_lines()
+
+
+def say_hsts(wanted: bool) -> None:
+    """Whether browsers are told to come by TLS from now on. The process has one answer to that."""
+    ALWAYS.pop("Strict-Transport-Security", None)
+    if wanted:
+        ALWAYS["Strict-Transport-Security"] = _HSTS
+    _begin.update(_status_lines())
+
+
 _NO_BODY: Final = (204, 304)
 
 _second = 0
@@ -29,7 +50,7 @@ def _date_now() -> str:
 
 
 class Answer(web.StreamResponse):
-    """`headers` are those beside `Server`, `Date`, `Content-Length` and `Connection`, which it writes itself."""
+    """`headers` are those beside `ALWAYS`, `Server`, `Date`, `Content-Length` and `Connection`, which it writes."""
 
     def __init__(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
         # What the base class would set up is for streaming, and never used here.
@@ -68,7 +89,7 @@ class Answer(web.StreamResponse):
         request = self._request
         assert request is not None
         body = self.body
-        head = [_STATUS_LINES[self._code], _date_now()]
+        head = [_begin[self._code], _date_now()]
         for name, value in self.fields.items():
             if "\r" in value or "\n" in value or "\0" in value:
                 raise ValueError(f"the header {name} would end early")

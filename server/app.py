@@ -11,16 +11,43 @@ from aiohttp import web
 from protocol import limits
 from protocol.errors import Refused
 from server import asyncapi, openapi
+from server.answer import ALWAYS, say_hsts
 from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
 from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
-from server.rest import access, availability, bookings, catalogue, journal, operations, people, tokens, users
+from server.remote import PROXIES, networks
+from server.rest import (
+    access,
+    audit,
+    availability,
+    bans,
+    bookings,
+    businesses,
+    catalogue,
+    cluster,
+    journal,
+    locations,
+    memberships,
+    operations,
+    people,
+    permission_requests,
+    personal,
+    platform,
+    professionals,
+    public,
+    tokens,
+    users,
+    verification,
+)
 from server.router import Handler, Parameters, Router
 
 _KEEP_ALIVE_S: Final = 75.0
 _PROBES: Final = ("/healthz", "/readyz", "/metrics")
-_AREAS: Final = (access, users, tokens, people, catalogue, availability, bookings, journal, operations)
+_AREAS: Final = (
+    access, verification, users, tokens, businesses, locations, memberships, permission_requests, people, personal,
+    bans, professionals, catalogue, availability, bookings, public, journal, audit, platform, cluster, operations,
+)  # fmt: skip
 
 
 def endpoints(node: Any) -> list[Endpoint]:
@@ -30,6 +57,7 @@ def endpoints(node: Any) -> list[Endpoint]:
 
 def make_server(node: Node) -> web.Server:
     """The server for `web.ServerRunner`."""
+    say_hsts(node.settings.hsts)
     router = Router()
     found = endpoints(node)
     for endpoint in found:
@@ -61,6 +89,8 @@ def _serving(node: Node, router: Router) -> web.Server:
         try:
             handler, parameters = router.find(request.method, request.path)
         except Refused as refused:
+            if request.method == "OPTIONS" and refused.code == "method_not_allowed":
+                return attempt(node, request, "", _options(node, request, refused))
             return _refuse(node, request, refused)
         if node.leaving:
             return _last(handler(request, parameters))
@@ -68,9 +98,13 @@ def _serving(node: Node, router: Router) -> web.Server:
 
     web.RequestHandler.handle_error = handle_error  # type: ignore[method-assign] - it offers no other hook
     loop = asyncio.get_running_loop()
+    proxies = networks(node.settings.trusted_proxies)
 
     def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.body_bytes_max)
+        request = web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.body_bytes_max)
+        if proxies:
+            request[PROXIES] = proxies
+        return request
 
     return web.Server(
         answer,
@@ -93,10 +127,22 @@ async def _refuse(node: Node, request: web.BaseRequest, refused: Refused) -> web
     return refuse(node, request, "", refused, request_id_of(request))
 
 
+async def _options(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:
+    """Any path that is one answers what may be done there."""
+    assert refused.extra is not None
+    return await node.origins.preflight(request, refused.extra["allow"], request_id_of(request))
+
+
 def _plain(node: Node, handler: Any, route: str) -> Handler:
     """For what is no endpoint: streams and files."""
 
+    async def answered(request: web.BaseRequest, parameters: Parameters) -> web.StreamResponse:
+        response = await handler(request, **parameters)
+        if not response.prepared:
+            response.headers.update(ALWAYS)
+        return response
+
     def begin(request: web.BaseRequest, parameters: Parameters) -> Awaitable[web.StreamResponse]:
-        return attempt(node, request, route, handler(request, **parameters))
+        return attempt(node, request, route, answered(request, parameters))
 
     return begin

@@ -1,4 +1,4 @@
-"""Access tokens and tickets: issued, verified and revoked here. Access tokens are JWTs (RFC 7519).
+"""Access tokens: issued, verified and revoked here. They are JWTs (RFC 7519).
 
 A verified token is remembered until it expires, so that a busy caller costs one dictionary look-up. Revoking is told
 by the session's or token's id and holds from the next request on.
@@ -6,9 +6,8 @@ by the session's or token's id and holds from the next request on.
 
 import hashlib
 import hmac
-import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, get_args
 
@@ -16,7 +15,7 @@ from protocol import limits
 from protocol.errors import Refused
 from protocol.ids import new_id
 from protocol.people import Role
-from server.keyring import KeyRing
+from server.keyring import Key, KeyRing
 from server.principal import Principal
 
 _ROLES: Final = frozenset(get_args(Role)) - {"public"}
@@ -32,33 +31,12 @@ class Auth:
         self._secret = secret.encode()
         self._keys = keys or KeyRing.of_secret(secret)
         self._verified: dict[str, Principal] = {}
-        self._tickets: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._revoked: set[str] = set()
         self._ended: deque[tuple[float, str]] = deque()
 
     def issue(self, principal: Principal) -> str:
         """A signed token that `verify` turns back into the principal."""
-        claims: dict[str, Any] = {
-            "sub": principal.subject,
-            "jti": new_id() if principal.session_id or not principal.token_id else principal.token_id,
-            "exp": int(principal.expires_at),
-            "role": principal.role,
-        }
-        if principal.business_id:
-            claims["business"] = principal.business_id
-        if principal.session_id:
-            claims["sid"] = principal.session_id
-        if principal.professional_id:
-            claims["professional"] = principal.professional_id
-        if principal.client_id:
-            claims["client"] = principal.client_id
-        if principal.locations is not None:
-            claims["locations"] = sorted(principal.locations)
-        if principal.scopes is not None:
-            claims["scope"] = " ".join(sorted(principal.scopes))
-        if principal.grants:
-            claims["grants"] = sorted(principal.grants)
-        return self._keys.sign(claims)
+        return self._keys.sign(claims_of(principal))
 
     def verify_header(self, header: str | None) -> Principal:
         """The principal of an `Authorization` header. Raises `Refused(unauthorized)`."""
@@ -73,16 +51,21 @@ class Auth:
         """The principal of a token. Raises `Refused(unauthorized)`; the detail never says more than a caller needs."""
         principal = self._verified.get(token)
         if principal is None:
-            principal = _principal(self._keys.verify(token))
+            principal = principal_of(self._keys.verify(token))
             if len(self._verified) >= _REMEMBERED_MAX:
                 self._verified.clear()
             self._verified[token] = principal
         if principal.expires_at <= time.time():
             self._verified.pop(token, None)
+        self.check(principal)
+        return principal
+
+    def check(self, principal: Principal) -> None:
+        """Raises `Refused(unauthorized)` for one whose token is good no more."""
+        if principal.expires_at <= time.time():
             raise Refused("unauthorized", "the token has expired")
         if principal.token_id in self._revoked:
             raise Refused("unauthorized", "the token was revoked")
-        return principal
 
     # Revoking
 
@@ -99,23 +82,26 @@ class Auth:
             self._revoked.add(id_)
             self._ended.append((now + limits.access_token_ttl_s, id_))
 
-    # Single-use tickets: a token must not stand in a URL, where it would be logged.
+    # Keys
 
-    def issue_ticket(self, principal: Principal) -> str:
-        now = time.monotonic()
-        while self._tickets and next(iter(self._tickets.values()))[0] < now:
-            self._tickets.popitem(last=False)
-        if len(self._tickets) >= limits.tickets_waiting_max:
-            raise Refused("overloaded", "too many tickets are waiting to be used")
-        ticket = secrets.token_urlsafe(24)
-        self._tickets[ticket] = (now + limits.ticket_ttl_s, principal)
-        return ticket
+    @property
+    def keys(self) -> list[Key]:
+        return self._keys.keys
 
-    def redeem_ticket(self, ticket: str) -> Principal:
-        until, principal = self._tickets.pop(ticket, (0.0, None))
-        if principal is None or until < time.monotonic() or principal.token_id in self._revoked:
-            raise Refused("unauthorized", "the ticket is not valid, was used or has expired")
-        return principal
+    def change_keys(self, keys: KeyRing) -> None:
+        """From now on these; a token whose key is gone is refused from the next request on."""
+        self._keys = keys
+        self._verified.clear()
+
+    # Other signed words
+
+    def sign_claims(self, kind: str, claims: dict[str, Any], ttl_s: float) -> str:
+        """A token that is no access token: of another kind, and good for `ttl_s`."""
+        return self._keys.sign({"sub": "", **claims, "jti": new_id(), "exp": time.time() + ttl_s}, kind)
+
+    def verify_claims(self, kind: str, token: str) -> dict[str, Any]:
+        """Raises `Refused(unauthorized)`."""
+        return self._keys.verify(token, kind)
 
     # What follows from the secret, so that it need not be kept
 
@@ -136,7 +122,33 @@ class Auth:
         return self.derive(b"sign:" + text.encode()).hex()[:16]
 
 
-def _principal(claims: dict[str, Any]) -> Principal:
+def claims_of(principal: Principal) -> dict[str, Any]:
+    """What a token says of whom it stands for."""
+    claims: dict[str, Any] = {
+        "sub": principal.subject,
+        "jti": new_id() if principal.session_id or not principal.token_id else principal.token_id,
+        "exp": int(principal.expires_at),
+        "role": principal.role,
+    }
+    if principal.business_id:
+        claims["business"] = principal.business_id
+    if principal.session_id:
+        claims["sid"] = principal.session_id
+    if principal.professional_id:
+        claims["professional"] = principal.professional_id
+    if principal.client_id:
+        claims["client"] = principal.client_id
+    if principal.locations is not None:
+        claims["locations"] = sorted(principal.locations)
+    if principal.scopes is not None:
+        claims["scope"] = " ".join(sorted(principal.scopes))
+    if principal.grants:
+        claims["grants"] = sorted(principal.grants)
+    return claims
+
+
+def principal_of(claims: dict[str, Any]) -> Principal:
+    """Whom a verified token stands for. Raises `Refused(unauthorized)`."""
     role = _text(claims, "role")
     if role not in _ROLES:
         raise Refused("unauthorized", "the token is not valid")

@@ -164,6 +164,7 @@ def token(
     """Print an access token for a business."""
     from protocol.ids import new_id
     from server.auth import Auth
+    from server.keys import ring_of
     from server.principal import Principal
     from storage.businesses import business_by_slug
     from storage.meter import NullMeter
@@ -186,7 +187,7 @@ def token(
     if business_id is None:
         raise _fail(f"there is no business {business!r}")
     principal = Principal(new_id(), business_id, role, time.time() + seconds)  # type: ignore[arg-type] - checked above
-    typer.echo(Auth(settings.jwt_secret).issue(principal))
+    typer.echo(Auth(settings.jwt_secret, ring_of(settings.jwt_keys, settings.jwt_secret)).issue(principal))
 
 
 def _seconds(text: str) -> int:

@@ -42,10 +42,16 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
     node_weight: Annotated[float, Meta(gt=0, le=100)] = 1.0
     lease_ttl_s: Annotated[float, Meta(ge=2.5, le=60)] = 5.0
     jwt_secret: str = ""
+    jwt_keys: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     access_log: bool = True
     public_hosts: str = "localhost,127.0.0.1,::1"
+    base_domain: str = ""
+    trial_days: Annotated[int, Meta(ge=0, le=3650)] = 0
+    trusted_proxies: str = ""
+    rate_limits: str = ""
+    hsts: bool = False
     shard_count: Annotated[int, Meta(ge=1, le=4096)] = 64
     journal_writers: Annotated[int, Meta(ge=1, le=16)] = 2
     pool_size: Annotated[int, Meta(ge=2, le=200)] = 10
@@ -65,15 +71,21 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "workers": "nodes that share the port; more than one need Redis",
     "data_dir": "where the embedded Postgres and the generated secret live",
     "database_url": "Postgres to use; without it, an embedded one in `data_dir`",
-    "redis_url": "Redis through which nodes find each other; without it the node is alone on its database",
+    "redis_url": "Redis through which nodes find each other and count requests; without it the node is alone",
     "node_name": "what operators call the node, the same after a restart; host and process id if not given",
     "node_weight": "how many shards the node takes, compared with the others",
     "lease_ttl_s": "how long after a node's last sign of life others take its shards",
     "jwt_secret": "signs tokens, at least 32 characters; generated and kept in `data_dir` with an embedded Postgres",
+    "jwt_keys": "a directory or, by commas, PEM files with keys that sign access tokens instead of the secret",
     "log_level": "debug, info, warning or error",
     "log_format": "json, console, or auto: console on a terminal",
     "access_log": "one line per request",
     "public_hosts": "names under which pages of this server may watch and book without login, by commas",
+    "base_domain": "the domain whose subdomains are slugs of businesses, as example.com; without it there are none",
+    "trial_days": "days after its approval for which a business takes bookings; 0 is for ever",
+    "trusted_proxies": "networks of your proxies, by commas; their X-Forwarded headers are believed",
+    "rate_limits": "quotas that differ from those in docs/operations.md, as login=10/minute,client=off; off is none",
+    "hsts": "tell browsers to come by TLS only; for servers behind a proxy with TLS",
     "shard_count": "shards of a new database; an existing one keeps its number",
     "journal_writers": "connections that commit batches side by side",
     "pool_size": "connections for everything but batches",
@@ -111,7 +123,27 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
             urlsplit(getattr(settings, name))
         except ValueError as error:
             raise ConfigError(f"{name.upper()} is not a URL: {error}") from None
+    _check(settings)
     return _with_secret(settings)
+
+
+def _check(settings: Settings) -> None:
+    """What a type alone does not say of a setting."""
+    from server.keys import read_keys
+    from server.remote import networks
+    from server.throttle import quotas
+    from storage.windows import windows
+
+    for name, read in (("trusted_proxies", networks), ("rate_limits", quotas), ("jwt_keys", read_keys)):
+        try:
+            read(getattr(settings, name))
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{PREFIX}{name.upper()}: {error}") from None
+    try:
+        windows(settings.redis_url)
+    except ValueError:
+        # What is wrong with it may be its password.
+        raise ConfigError(f"{PREFIX}REDIS_URL is no address of Redis; write redis://host:6379/0") from None
 
 
 def _is_ours(variable: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from protocol import bodies
 from protocol.ids import new_id
+from server.identity import contact_keys
 from server.passwords import hash_password
 from storage import businesses, catalogue, people
 from storage.postgres import Database
@@ -50,5 +51,6 @@ async def ensure(database: Database, shard_count: int, password: str | None = No
             )
             await catalogue.add_service(tx, business_id, service)
         client = bodies.ClientCreate(first_name="Max", last_name="Muster", phone_number="+49 30 1234567")
-        await people.add_client(tx, business_id, client)
+        keys = contact_keys(client.email, client.phone_number, None)
+        await people.add_client(tx, business_id, client, keys)
     return Demo(business_id, EMAIL, password)

@@ -6,6 +6,7 @@ key, which stores the outcome, gives the same answer again.
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,9 +25,12 @@ from protocol.times import DAY, SECOND, bounded_us, format_us
 from server import permissions
 from server.auth import Auth
 from server.businesses import Businesses
+from server.identity import contact_keys
 from server.places import Places
 from server.principal import Principal
+from server.rules import Rules
 from storage import bookings, people
+from storage.businesses import Business
 from storage.postgres import Database
 
 _CLIENTS_KNOWN_MAX: Final = 200_000
@@ -57,9 +61,11 @@ class Desk:
         self._auth = auth
         self._businesses = businesses
         self._places = places
+        self._rules = Rules(database, businesses)
         self._loop = asyncio.get_running_loop()
-        # Clients are never moved between businesses, so what was seen once stays true.
-        self._clients_known: set[tuple[str, str]] = set()
+        # Clients are never moved between businesses, so what was seen once stays true until they go.
+        self._clients_known: dict[str, str] = {}
+        self._clients_gone = 0
 
     async def _ask(
         self, asker: Asker, calendar_id: str, command: cmd.Command, details: Details = NO_DETAILS
@@ -81,30 +87,39 @@ class Desk:
             raise refused_by_calendar(outcome.refusal, outcome.version)
         return outcome
 
-    async def _may_make(self, asker: Asker, calendar_id: str) -> None:
-        """Raises `Refused` for callers who may not book there, and for a business that takes no bookings now."""
+    async def _may_make(self, asker: Asker, calendar_id: str) -> Business | None:
+        """The business. Raises `Refused` for callers who may not book there, and where no bookings are taken now."""
         principal = asker.principal
         await self.may_touch(principal, "bookings.make", calendar_id)
-        if self._businesses.known_to_book(principal.business_id):
-            return
-        closed = await self._businesses.closed_because(principal.business_id)
-        if closed is None:
-            return
-        # What was done while it did take bookings is still the answer to the same request.
-        if asker.key is None or await self._runtime.stored(asker.key) is None:
-            raise closed
+        known = self._businesses.known(principal.business_id)
+        business = known or await self._businesses.get(principal.business_id)
+        await self._unless_done(asker, self._businesses.closed(business))
+        return business
+
+    async def _unless_done(self, asker: Asker, refused: Refused | None) -> None:
+        """Raises it, but for a request that was carried out when it was allowed: that has its answer."""
+        if refused is not None and (asker.key is None or await self._runtime.stored(asker.key) is None):
+            raise refused
 
     async def may_touch(self, principal: Principal, permission: str, calendar_id: str) -> None:
         """As `permissions.may_touch_calendar`, wherever the calendar is."""
         place = None if principal.locations is None else await self._places.of(principal, calendar_id)
-        permissions.may_touch_calendar(principal, permission, calendar_id, place)
+        try:
+            permissions.may_touch_calendar(principal, permission, calendar_id, place)
+        except Refused:
+            # What is not in the business is not found, whoever asks.
+            await people.professional_by_id(self._database, principal.business_id, calendar_id)
+            raise
 
     # Holds
 
     async def hold(self, asker: Asker, body: bodies.HoldCreate) -> bodies.Hold:
         principal = asker.principal
-        await self._may_make(asker, body.professional_id)
+        business = await self._may_make(asker, body.professional_id)
         client_id = await self._client_of(principal, body.client_id, required=False)
+        if business is not None and business.has_bans:
+            await self._unless_done(asker, await self._rules.banned(business.id, client_id, None))
+        ttl_s = body.ttl_seconds or (business.hold_ttl_seconds if business else limits.hold_ttl_default_s)
         hold_id = new_id()
         # One login of staff or of an integration holds for many people; only clients and visitors are bounded.
         holder = client_id or (hold_id if principal.staff else principal.subject)
@@ -113,7 +128,7 @@ class Desk:
             body.service_id,
             bounded_us("start", body.start),
             holder,
-            (body.ttl_seconds or limits.hold_ttl_default_s) * SECOND,
+            ttl_s * SECOND,
             body.attendees,
             client_id,
         )
@@ -132,15 +147,17 @@ class Desk:
         )
 
     async def release(self, asker: Asker, hold_id: str) -> None:
-        """Whoever knows a hold's id may release it within the business; ids of holds are told only to holders."""
+        """A visitor has nothing but the hold's id, which is told to its holder alone."""
         row = await bookings.find_hold(self._database, hold_id)
         if row is None and await self._released_before(asker):
             return
         if row is None or row.business_id != asker.principal.business_id:
             raise Refused("not_found", "there is no such hold")
-        await self.may_touch(asker.principal, "bookings.make", row.calendar_id)
-        if asker.principal.role == "client" and row.client_id != asker.principal.client_id:
-            raise Refused("not_found", "there is no such hold")
+        if asker.principal.role != "public":
+            place = await self._places.of(asker.principal, row.calendar_id)
+            permissions.may_touch_booking(
+                asker.principal, "bookings.make", row.calendar_id, row.client_id, place, what="hold"
+            )
         await self._ask(asker, row.calendar_id, cmd.Release(hold_id))
 
     async def _released_before(self, asker: Asker) -> bool:
@@ -154,18 +171,20 @@ class Desk:
 
     async def book(self, asker: Asker, body: bodies.BookingCreate) -> bodies.Booking:
         principal = asker.principal
-        await self._may_make(asker, body.professional_id)
+        business = await self._may_make(asker, body.professional_id)
         if (body.client_id is not None) + (body.guest is not None) > 1:
             raise invalid("guest", "name a client or a guest, not both")
         booking_id = new_id()
         if body.guest is not None:
             client_id: str | None = new_id()
             token = self._auth.manage_token(body.hold_id or booking_id)
-            guest = Guest(body.guest.name, body.guest.email, body.guest.phone)
+            guest = await self._guest(principal.business_id, body.guest)
             details = Details(body.notes, guest=guest, manage_hash=self._auth.manage_hash(token))
         else:
             client_id = await self._client_of(principal, body.client_id, required=True)
             details = Details(body.notes) if body.notes is not None else NO_DETAILS
+        if business is not None and business.has_bans:
+            await self._unless_done(asker, await self._rules.banned(business.id, client_id, details.guest))
         command = cmd.Book(
             booking_id,
             booking_code(),
@@ -197,6 +216,12 @@ class Desk:
             calendar_version=outcome.version,
             manage_token=self._auth.manage_token(event.id) if body.guest is not None else None,
         )
+
+    async def _guest(self, business_id: str, given: bodies.GuestBody) -> Guest:
+        if given.email is None and given.phone is None:
+            return Guest(given.name)
+        keys = contact_keys(given.email, given.phone, await self._businesses.region(business_id))
+        return Guest(given.name, given.email, given.phone, *keys)
 
     async def find(
         self, principal: Principal | None, id_or_code: str, permission: str, manage_token: str | None = None
@@ -230,6 +255,9 @@ class Desk:
         `reason` is people's text: it stands in the row, not in the event.
         """
         details = Details(reason=reason) if reason else NO_DETAILS
+        if isinstance(command, cmd.Cancel | cmd.Reschedule) and not asker.principal.staff:
+            refused = await self._rules.against(row, moves=isinstance(command, cmd.Reschedule))
+            await self._unless_done(asker, refused)
         outcome = await self._ask(asker, row.body.professional_id, command, details)
         changed = _changed(await self._as_of(row.body, outcome), outcome)
         return msgspec.structs.replace(changed, reason=reason) if reason else changed
@@ -298,16 +326,27 @@ class Desk:
             return None
         if principal.role == "public":
             raise Refused("forbidden", "without login only a guest can be named")
-        known = (principal.business_id, given)
-        if known not in self._clients_known:
+        if self._clients_known.get(given) != principal.business_id:
+            gone = self._clients_gone
             try:
                 await people.client_by_id(self._database, principal.business_id, given)
             except Refused as refused:
                 raise (invalid("client_id", refused.detail) if refused.code == "not_found" else refused) from None
             if len(self._clients_known) >= _CLIENTS_KNOWN_MAX:
                 self._clients_known.clear()
-            self._clients_known.add(known)
+            if gone == self._clients_gone:
+                self._clients_known[given] = principal.business_id
         return given
+
+    def forget_clients(self, client_ids: Sequence[str]) -> None:
+        """They were removed, or erased."""
+        self._clients_gone += 1
+        for client_id in client_ids:
+            self._clients_known.pop(client_id, None)
+
+    def forget_all_clients(self) -> None:
+        self._clients_gone += 1
+        self._clients_known.clear()
 
 
 def refused_by_calendar(refusal: Refusal, version: int) -> Refused:

@@ -17,12 +17,15 @@ from aiohttp.http_exceptions import LineTooLong
 from actors.ports import IdempotencyKey
 from actors.switchboard import answered_by
 from protocol import limits
-from protocol.errors import Refused, invalid, not_valid, problem, retry_after_s
+from protocol.errors import Refused, invalid, problem, retry_after_s
 from protocol.ids import is_uuid, new_id
 from server import permissions
-from server.answer import Answer
+from server.answer import ALWAYS, Answer
 from server.principal import Principal
+from server.reading import decode, read_body, validation_problem
+from server.remote import network_of
 from server.router import Parameters
+from server.throttle import Spent
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -93,6 +96,11 @@ class Call(Generic[B, Q]):
         return self._principal
 
     @property
+    def login(self) -> Principal | None:
+        """The caller on a route that needs none: `None` without a token, and on a public route with a bad one."""
+        return self._principal
+
+    @property
     def business_id(self) -> str:
         return self.principal.business_id
 
@@ -121,8 +129,10 @@ class Call(Generic[B, Q]):
 class Endpoint:
     """A route and everything OpenAPI says about it; `handle` is the aiohttp handler.
 
-    `needs` names a permission of `permissions.TABLE`; `None` is public. With `tx` the handler runs in a transaction
-    that also keeps its Idempotency-Key. With `ready` a repeated question is answered from its bytes.
+    `needs` names a permission of `permissions.TABLE`; `None` is public. With `guests` a login may be left out, but is
+    good where it is sent, and the handler judges the rest. `limit` is a quota of its own, one of `throttle.DEFAULTS`.
+    With `tx` the handler runs in a transaction that also keeps its Idempotency-Key. With `ready` a repeated question is
+    answered from its bytes.
     """
 
     def __init__(
@@ -133,6 +143,7 @@ class Endpoint:
         handler: Callable[[Any], Awaitable[Any]],
         *,
         needs: str | None,
+        guests: bool = False,
         summary: str,
         answer: Any = None,
         status: int = 200,
@@ -141,6 +152,7 @@ class Endpoint:
         tx: bool = False,
         ready: bool = False,
         keyed: bool | None = None,
+        limit: str | None = None,
         errors: tuple[str, ...] = (),
         area: str = "",
     ) -> None:
@@ -149,6 +161,7 @@ class Endpoint:
         self.path = path
         self.handler = handler
         self.needs = needs
+        self.guests = guests
         self.summary = summary
         self.answer = answer
         self.status = status
@@ -159,28 +172,68 @@ class Endpoint:
         self.keyed = tx if keyed is None else keyed
         self.errors = errors
         self.area = area
+        self.limit = limit
+        self._counted = area != "operations"
+        # What depends on a secret in the request is nobody else's to keep.
+        self._fixed = {"Cache-Control": "no-store"} if guests or area in ("auth", "users") else None
         self._decode = msgspec.json.Decoder(body).decode if body is not None else None
 
     async def handle(self, request: web.BaseRequest, params: Parameters) -> web.StreamResponse:
         started = perf_counter()
         request_id = request_id_of(request)
+        node = self.node
+        principal: Principal | None = None
+        refused: Refused | None = None
+        spent: Spent | None = None
         try:
-            reply = await self._answer(request, params, request_id)
+            try:
+                principal = self._caller(request)
+            except Refused as nobody:
+                refused = nobody
+            if (principal is None or principal.role in node.throttle.bound) and self._counted:
+                spent = Spent()
+                await node.throttle.admit(spent, principal, network_of(request), self.limit)
+            if refused is not None:
+                raise refused
+            reply = await self._answer(request, params, request_id, principal)
         except Refused as refused:
             reply = problem_response(refused, request_id)
         except Exception:
             log.exception("%s %s failed", self.method, self.path, extra={"request_id": request_id})
             reply = problem_response(Refused("internal_error"), request_id)
-        if self.node.cluster is not None:
-            name_nodes(self.node.cluster.me.name, reply)
+        if isinstance(reply, Answer):
+            fields: Any = reply.fields
+        else:
+            fields = reply.headers
+            fields.update(ALWAYS)
+        if self._fixed is not None:
+            fields.update(self._fixed)
+        if spent is not None:
+            fields.update(spent.headers())
+        if (origin := request.headers.get("Origin")) is not None:
+            fields.update(await node.origins.headers(origin, principal, params.get("slug")))
+        if node.cluster is not None:
+            fields["X-Slotcast-Node"] = _nodes(node.cluster.me.name)
         self.node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
         return reply
 
-    async def _answer(self, request: web.BaseRequest, params: Parameters, request_id: str) -> web.StreamResponse:
+    def _caller(self, request: web.BaseRequest) -> Principal | None:
+        """Raises `Refused(unauthorized)` where a login is needed, or one is shown to a route that has a use for it."""
+        authorization = request.headers.get("Authorization")
+        if authorization is None and (self.guests or self.needs is None):
+            return None
+        if self.needs is not None or self.guests:
+            return self.node.auth.verify_header(authorization)
+        try:
+            return self.node.auth.verify_header(authorization)
+        except Refused:
+            return None
+
+    async def _answer(
+        self, request: web.BaseRequest, params: Parameters, request_id: str, principal: Principal | None
+    ) -> web.StreamResponse:
         node = self.node
-        principal: Principal | None = None
-        if self.needs is not None:
-            principal = node.auth.verify_header(request.headers.get("Authorization"))
+        if self.needs is not None and principal is not None:
             permissions.reach(principal, self.needs)
             if self.ready and (found := node.ready.find(request.raw_path, principal)) is not None:
                 return Answer(found, 200, {"X-Request-ID": request_id, "Content-Type": _JSON})
@@ -220,7 +273,7 @@ class Endpoint:
         if not _KEY.match(text):
             raise invalid("Idempotency-Key", f"1 to {limits.idempotency_key_chars_max} visible ASCII characters")
         about = f"{request.method} {request.path_qs} {request.headers.get('If-Match', '')}\n"
-        scope = call.principal.scope if self.needs else f"public:{self.path}"
+        scope = call.login.scope if call.login is not None else f"public:{self.path}"
         return IdempotencyKey(
             scope, text, hashlib.blake2b(about.encode(errors="surrogateescape") + raw, digest_size=16).digest()
         )
@@ -259,13 +312,13 @@ class Endpoint:
         return Answer(result if isinstance(result, bytes) else _encode(result), status, headers)
 
 
-def name_nodes(here: str, reply: web.StreamResponse) -> None:
+def _nodes(here: str) -> str:
     """Which node answered, and which one the calendar was asked of."""
     other = answered_by.get()
-    if other:
-        answered_by.set("")
-    if isinstance(reply, Answer):
-        reply.fields["X-Slotcast-Node"] = f"{here}, {other}" if other else here
+    if not other:
+        return here
+    answered_by.set("")
+    return f"{here}, {other}"
 
 
 NO_QUERY: Final = NoQuery()
@@ -297,51 +350,6 @@ def request_id_of(request: web.BaseRequest) -> str:
     """The caller's `X-Request-ID` where it is usable, else a new one. Asked once per request."""
     given = request.headers.get("X-Request-ID")
     return given if given is not None and _REQUEST_ID.match(given) else new_id()
-
-
-async def read_body(request: web.BaseRequest) -> bytes:
-    """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
-    content = request.content
-    try:
-        if content.is_eof():
-            # Most bodies came with their headers: there is nothing to wait for.
-            raw = content.read_nowait()
-            while not content.at_eof():
-                raw += content.read_nowait()
-            if len(raw) > limits.body_bytes_max:
-                raise _too_large()
-        elif (request.content_length or 0) > limits.body_bytes_max:
-            raise _too_large()
-        else:
-            raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
-    except (web.RequestPayloadError, ConnectionError):
-        content.feed_eof()
-        raise Refused("malformed_request", "the body could not be read") from None
-    # Some clients name a type for a body that is not there; that means nothing.
-    if raw and not request.headers.get("Content-Type", "").lower().startswith("application/json"):
-        raise Refused("unsupported_media_type", "send Content-Type: application/json")
-    return raw
-
-
-def _too_large() -> Refused:
-    return Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
-
-
-def decode(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
-    try:
-        return decoder(raw or b"{}")
-    except msgspec.ValidationError as error:
-        raise validation_problem(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("malformed_body", str(error)) from None
-    except RecursionError:
-        raise Refused("malformed_body", "nested too deep") from None
-
-
-def validation_problem(error: msgspec.ValidationError) -> Refused:
-    return not_valid(str(error))
 
 
 def problem_response(refused: Refused, request_id: str) -> Answer:

@@ -4,12 +4,12 @@ What is stored, compared and looked up is always what these functions return.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from protocol.errors import invalid
+from protocol.errors import Refused, invalid
 
 _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,62}[a-z0-9])\Z")
 
@@ -46,6 +46,36 @@ def phone(text: str, region: str | None = None, field: str = "phone") -> str:
     if len(found) < _E164_CHARS_MIN:
         raise invalid(field, "is too short for a telephone number")
     return found
+
+
+class ContactKeys(NamedTuple):
+    """What the addresses of a client are compared by; `None` where there is none."""
+
+    email: str | None
+    phone: str | None
+
+
+def contact_keys(email_typed: str | None, phone_typed: str | None, region: str | None) -> ContactKeys:
+    """One spelling for what somebody typed about a client, who may have written anything: what cannot be read as an
+    address or number is compared as it stands, without spaces and signs. `region` is the business's.
+    """
+    return ContactKeys(
+        _key_of_email(email_typed) if email_typed else None, _key_of_phone(phone_typed, region) if phone_typed else None
+    )
+
+
+def _key_of_email(text: str) -> str:
+    try:
+        return email(text)
+    except Refused:
+        return text.strip().lower()
+
+
+def _key_of_phone(text: str, region: str | None) -> str:
+    try:
+        return phone(text, region)
+    except Refused:
+        return ("+" if text.strip().startswith("+") else "") + "".join(c for c in text if c in "0123456789")
 
 
 def username(text: str, field: str = "username") -> str:

@@ -39,27 +39,31 @@ class KeyRing:
         self._first = keys[0]
         self._keys = {key.id: key for key in keys}
 
+    @property
+    def keys(self) -> list[Key]:
+        return list(self._keys.values())
+
     @classmethod
     def of_secret(cls, secret: str) -> "KeyRing":
         """One key, shared by all nodes."""
         key = secret.encode()
         return cls([Key(hashlib.sha256(b"kid" + key).hexdigest()[:8], "HS256", key, key)])
 
-    def sign(self, claims: dict[str, Any]) -> str:
-        """A token with these claims; issuer, audience and time of issue are added."""
+    def sign(self, claims: dict[str, Any], kind: str = TYPE) -> str:
+        """A token with these claims; issuer, audience and time of issue are added. `kind` is its type."""
         first = self._first
         whole = {"iss": ISSUER, "aud": AUDIENCE, "iat": int(time.time()), **claims}
-        return jwt.encode(whole, first.signs, first.algorithm, headers={"typ": TYPE, "kid": first.id})
+        return jwt.encode(whole, first.signs, first.algorithm, headers={"typ": kind, "kid": first.id})
 
-    def verify(self, token: str) -> dict[str, Any]:
-        """The claims of a token of ours. Raises `Refused(unauthorized)`."""
+    def verify(self, token: str, kind: str = TYPE) -> dict[str, Any]:
+        """The claims of a token of ours of that kind. Raises `Refused(unauthorized)`."""
         if len(token) > limits.token_chars_max:
             raise Refused("unauthorized", "the token is not valid")
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid")
             key = self._keys.get(kid) if isinstance(kid, str) else None
-            if key is None or header.get("typ") != TYPE or header.get("alg") != key.algorithm:
+            if key is None or header.get("typ") != kind or header.get("alg") != key.algorithm:
                 raise Refused("unauthorized", "the token is not one of this server's")
             return jwt.decode(
                 token,

@@ -21,6 +21,7 @@ from actors.questions import Question
 from actors.runtime import Runtime
 from actors.shards import OwnedShards
 from actors.switchboard import Switchboard
+from jobs.messenger import ConsoleMessenger, Messenger
 from jobs.upkeep import Upkeep
 from protocol.errors import Refused
 from protocol.ids import new_id
@@ -29,16 +30,21 @@ from server.businesses import Businesses
 from server.cluster import cluster_over_redis, reach_redis, readings
 from server.config import Settings
 from server.desk import Desk
+from server.keys import KeyFiles, ring_of
 from server.live.hub import Hub
 from server.logs import AccessLog
 from server.metrics import Metrics, Reading
 from server.notices import Notices
+from server.origins import Origins
 from server.passwords import Passwords
 from server.places import Places
 from server.readings import of_node
 from server.ready import ReadyAnswers
 from server.sessions import Sessions
 from server.terms import ChangedTerms
+from server.throttle import Throttle, quotas
+from server.tickets import Tickets
+from server.verification import Verification
 from storage import migrations
 from storage.bulletin import Bulletin
 from storage.calendars import PostgresCalendars
@@ -47,6 +53,7 @@ from storage.keys import Keys
 from storage.ownership import DatabaseLock, choose_shard_count
 from storage.postgres import Database
 from storage.sessions import revoked
+from storage.windows import windows
 
 if TYPE_CHECKING:
     from server.edge import Call
@@ -84,13 +91,19 @@ class Node:
     businesses: Businesses
     places: Places
     sessions: Sessions
+    tickets: Tickets
+    origins: Origins
+    verification: Verification
     shard_count: int
 
-    def __init__(self, settings: Settings, dsn: str) -> None:
+    def __init__(self, settings: Settings, dsn: str, messenger: Messenger | None = None) -> None:
         self.settings = settings
         self.log = structlog.get_logger("slotcast")
         self.clock: Clock = SystemClock()
-        self.auth = Auth(settings.jwt_secret)
+        self.auth = Auth(settings.jwt_secret, ring_of(settings.jwt_keys, settings.jwt_secret))
+        self.messenger = messenger or ConsoleMessenger(prints=False)
+        self.windows = windows(settings.redis_url)
+        self.throttle = Throttle(self.windows, quotas(settings.rate_limits))
         self.passwords = Passwords()
         self.metrics = Metrics()
         self.keys = Keys()
@@ -118,6 +131,9 @@ class Node:
         self.businesses = Businesses(self.database, self.clock)
         self.places = Places(self.database)
         self.sessions = Sessions(self.database, self.auth, self.notices, self.businesses)
+        self.tickets = Tickets(self.auth, self.database, self.spawn)
+        self.origins = Origins(self.database, self.businesses)
+        self.verification = Verification(self.database, self.auth, self.messenger)
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
         self._journal = PostgresJournal(dsn, self.database, settings.journal_writers, self.metrics)
         store = PostgresCalendars(self.database)
@@ -129,7 +145,7 @@ class Node:
         self.live = Hub(self)
         self._take_note()
         await self.bulletin.start()
-        await self._end_what_was_revoked()
+        await self._end_what_is_over()
         self.metrics.collect_from(self._readings)
         upkeep = Upkeep(self.database, self.runtime)
         for name, loop in (
@@ -139,6 +155,7 @@ class Node:
             ("journal", self._journal.watch()),
             ("bulletin", self.bulletin.run()),
             ("upkeep", upkeep.run()),
+            ("keys", KeyFiles(settings.jwt_keys, self.auth).watch()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
         ):
@@ -179,19 +196,26 @@ class Node:
         """Of every change that makes untrue what is remembered here."""
         notices, terms = self.notices, ChangedTerms(self)
         notices.listen("businesses", self.businesses.forget)
+        notices.listen("businesses", self.origins.forget)
         notices.listen("places", self.places.forget)
+        notices.listen("calendars", self.switchboard.forget)
+        notices.listen("calendars", self.runtime.roster.load_anew)
+        notices.listen("clients", self.desk.forget_clients)
         notices.listen("tokens", self.auth.revoke)
         notices.listen("sessions", self.auth.end_sessions)
         notices.listen("tokens", self.live.end_sessions_of)
         notices.listen("sessions", self.live.end_sessions_of)
         notices.listen("terms", terms.take_in)
         notices.after_gap(terms.take_in_all)
+        notices.after_gap(self.desk.forget_all_clients)
         notices.after_gap(self._catch_up)
 
-    async def _end_what_was_revoked(self) -> None:
+    async def _end_what_is_over(self) -> None:
         tokens, sessions = await revoked(self.database)
         self.notices.deliver("tokens", tokens)
         self.notices.deliver("sessions", sessions)
+        removed = await self.database.fetch("professionals_removed_lately")
+        self.notices.deliver("calendars", [row["id"] for row in removed])
 
     def _catch_up(self) -> None:
         """Businesses and places are remembered for seconds only; revoked tokens would be missed for ever."""
@@ -200,7 +224,7 @@ class Node:
     async def _read_revoked(self) -> None:
         while True:
             try:
-                await self._end_what_was_revoked()
+                await self._end_what_is_over()
             except Refused:
                 await asyncio.sleep(_RETRY_S)
             else:
@@ -258,6 +282,7 @@ class Node:
         if hasattr(self, "database"):
             await self.database.close(self.settings.drain_timeout_s * STOP_SHARE)
         self.passwords.close()
+        await self.windows.close()
         self.access_log.flush()
 
     # For handlers

@@ -5,6 +5,8 @@ sessions     sessions have ended; their ids
 tokens       service tokens were revoked; their ids
 places       professionals moved to another location; their ids
 terms        services of professionals, or the terms of these, changed; ids of professionals
+calendars    professionals were removed or came back; their ids
+clients      clients were removed or erased; their ids
 
 The node that writes hears it at once, the others by the bulletin. Some may be missed while the database is away: then
 `after_gap` runs, and what is not remembered for seconds only is read again.
@@ -19,7 +21,7 @@ from storage.postgres import Transaction
 
 Callback = Callable[[Sequence[str]], None]
 
-KINDS: Final = ("businesses", "sessions", "tokens", "places", "terms")
+KINDS: Final = ("businesses", "sessions", "tokens", "places", "terms", "calendars", "clients")
 
 
 class Notices:

@@ -8,11 +8,22 @@ import msgspec
 
 from protocol import bodies
 from protocol.errors import KINDS
+from server import examples
 from server.edge import Endpoint, NoQuery
 
 _REF: Final = "#/components/schemas/{name}"
-_ALWAYS: Final = ("validation_failed", "not_found", "unavailable")
-_STATUS_TEXT: Final = {200: "Done", 201: "Made", 204: "Done, nothing to say"}
+_ALWAYS: Final = ("validation_failed", "not_found", "unavailable", "rate_limited")
+_SECURITY: Final = {
+    "bearer": {
+        "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+        "description": "A token from POST /api/v1/auth/login or POST /api/v1/service-tokens.",
+    },
+    "manageToken": {
+        "type": "apiKey", "in": "header", "name": "X-Manage-Token",
+        "description": "For guests: what the answer to their booking had as manage_token. Good for that booking.",
+    },
+}  # fmt: skip
+_STATUS_TEXT: Final = {200: "Done", 201: "Made", 202: "Begun", 204: "Done, nothing to say"}
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -38,7 +49,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": _SECURITY,
         },
     }
 
@@ -59,23 +70,30 @@ def _operation(e: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _operation_id(e),
         "summary": e.summary,
+        "description": _needed(e),
         "tags": [e.area],
+        "x-permission": e.needs,
         "responses": _responses(e),
     }
     if parameters:
         operation["parameters"] = parameters
     if e.body is not None:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": _REF.format(name=e.body.__name__)}}},
-        }
+        name = e.body.__name__
+        content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=name)}}
+        if name in examples.BODIES:
+            content["example"] = examples.BODIES[name]
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     if e.needs is None:
-        # A guest's manage token is an alternative to a login on a booking's own routes.
-        operation["security"] = [{"bearer": []}, {}] if "{id}" in e.path else []
-        if "{id}" in e.path:
-            parameters.append({"name": "X-Manage-Token", "in": "header", "schema": {"type": "string"}})
-            operation["parameters"] = parameters
+        operation["security"] = [{}, {"bearer": []}] if e.guests else []
+    elif e.guests:
+        operation["security"] = [{"bearer": []}, {"manageToken": []}]
     return operation
+
+
+def _needed(e: Endpoint) -> str:
+    if e.needs is None:
+        return "Needs no login; one that is sent counts." if e.guests else "Needs no login."
+    return f"Needs the permission `{e.needs}`" + (", or the booking's manage token." if e.guests else ".")
 
 
 def _operation_id(e: Endpoint) -> str:
@@ -119,7 +137,7 @@ def _responses(e: Endpoint) -> dict[str, Any]:
         responses["200"] = {**responses["201"], "description": "There already, by its chat_id"}
     by_status: dict[int, list[str]] = {}
     codes = [*_ALWAYS, *e.errors]
-    if e.needs is not None or "{id}" in e.path or e.area == "auth":
+    if e.needs is not None or e.area == "auth":
         codes += ["unauthorized", "forbidden"]
     if e.body is not None:
         codes += ["malformed_body", "body_too_large", "unsupported_media_type"]

@@ -55,8 +55,8 @@ TABLE: Final[dict[str, dict[Role, Reach]]] = {
     "memberships.read": {"owner": _ANY, "manager": _LOC, "professional": _OWN},
     "memberships.write": _OWNER,
     "permission_requests.make": {"manager": _OWN, "professional": _OWN},
-    "permission_requests.read": {"owner": _ANY, "manager": _OWN, "professional": _OWN},
-    "permission_requests.decide": _OWNER,
+    "permission_requests.read": {"owner": _ANY, "manager": _LOC, "professional": _OWN},
+    "permission_requests.decide": {"owner": _ANY, "manager": _WHOLE},
     "tokens.manage": _OWNER,
     "bans.read": _OFFICE,
     "bans.write": _OFFICE,
@@ -75,6 +75,7 @@ TABLE: Final[dict[str, dict[Role, Reach]]] = {
     # Clients
     "clients.read": {**_EVERYBODY, "client": _OWN},
     "clients.write": {**_EVERYBODY, "client": _OWN},
+    "clients.remove": _OFFICE,
     "clients.export": {"owner": _ANY, "client": _OWN},
     "clients.erase": {"owner": _ANY, "client": _OWN},
 }
@@ -106,6 +107,15 @@ def reach(principal: Principal, permission: str) -> Reach:
     return found
 
 
+def has(principal: Principal, permission: str) -> bool:
+    """Whether the permission goes anywhere at all for this caller."""
+    try:
+        reach(principal, permission)
+    except Refused:
+        return False
+    return True
+
+
 def may_touch_calendar(principal: Principal, permission: str, professional_id: str, place: str | None = None) -> None:
     """For what belongs to one professional, whose location is `place`.
 
@@ -129,9 +139,10 @@ def may_touch_booking(
     place: str | None = None,
     *,
     holds_token: bool = False,
+    what: str = "booking",
 ) -> None:
-    """For one booking, at `place`. `holds_token`: the caller has shown its manage token. What is not theirs is not
-    found.
+    """For one booking or hold, at `place`. `holds_token`: the caller has shown its manage token. What is not theirs is
+    not found.
     """
     how_far = reach(principal, permission)
     if how_far is Reach.ANY or holds_token:
@@ -142,11 +153,20 @@ def may_touch_booking(
         return
     if principal.role == "client" and client_id is not None and principal.client_id == client_id:
         return
-    raise Refused("not_found")
+    raise Refused("not_found", f"there is no such {what}")
 
 
 def _manages(principal: Principal, place: str | None) -> bool:
     return principal.locations is not None and place in principal.locations
+
+
+def check_grants(grants: Iterable[str], field: str = "grants") -> None:
+    """Raises `Refused(validation_failed)` for what cannot be granted: a grant goes as far as a manager's right, and
+    no further.
+    """
+    for grant in grants:
+        if TABLE.get(grant, {}).get("manager", Reach.NONE) in (Reach.NONE, Reach.OWN):
+            raise invalid(field, f"{grant} is no permission that can be granted")
 
 
 def check_scopes(role: Role, scopes: Iterable[str]) -> None:

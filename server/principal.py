@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from protocol.errors import Refused
+from protocol.ids import is_uuid
 from protocol.people import Role
 
 _KIND_OF_ROLE: Final[dict[Role, str]] = {"service": "service", "client": "client", "public": "guest"}
@@ -34,6 +36,13 @@ class Principal(msgspec.Struct, frozen=True):
     @property
     def staff(self) -> bool:
         return self.role in STAFF
+
+    @property
+    def user_id(self) -> str:
+        """The user behind a sign-in. Raises `Refused(forbidden)` for a token that stands for nobody."""
+        if self.role == "service" or not is_uuid(self.subject):
+            raise Refused("forbidden", "this token belongs to no user")
+        return self.subject
 
     @property
     def label(self) -> str:

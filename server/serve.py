@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from aiohttp import web
 
+from jobs.messenger import ConsoleMessenger
 from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
@@ -33,7 +34,7 @@ _DEMO_TOKEN_TTL_S: Final = 24 * 3600
 
 async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherited | None = None) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. A worker also ends when the process that started it has."""
-    node = Node(settings, dsn)
+    node = Node(settings, dsn, ConsoleMessenger(prints=demo))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ async def refresh_terms(roster: Roster, calendar_ids: Sequence[str]) -> None:
     try:
         await roster.refresh_services(calendar_ids)
     except Refused:
-        roster.forget_services(calendar_ids)
+        roster.load_anew(calendar_ids)
 
 
 class ChangedTerms:
@@ -45,6 +45,6 @@ class ChangedTerms:
                     await refresh_terms(roster, changed)
                 except Exception:
                     self._node.log.exception("changed terms could not be read")
-                    roster.forget_services(changed)
+                    roster.load_anew(changed)
         finally:
             self._refreshing = False

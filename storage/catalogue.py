@@ -58,29 +58,45 @@ async def service_by_id(q: Queries, business_id: str, service_id: str) -> bodies
 
 
 async def list_services(
-    q: Queries, business_id: str, after: str | None, limit: int, professional_id: str | None = None
+    q: Queries,
+    business_id: str,
+    after: str | None,
+    limit: int,
+    professional_id: str | None = None,
+    *,
+    deleted: bool = False,
 ) -> list[bodies.Service]:
     if professional_id is None:
-        rows = await q.fetch("list_services", business_id, after, limit)
+        rows = await q.fetch("list_services", business_id, after, limit, deleted)
     else:
         rows = await q.fetch("list_services_of", business_id, after, limit, professional_id)
     return [_service(r) for r in rows]
 
 
-async def patch_service(q: Queries, business_id: str, service_id: str, body: bodies.ServicePatch) -> bodies.Service:
+async def patch_service(
+    q: Queries, business_id: str, service_id: str, body: bodies.ServicePatch
+) -> tuple[bodies.Service, bodies.Service]:
+    """The service as it was, and as it is."""
     row = await q.row("service_for_update", business_id, service_id)
     if row is None:
         raise Refused("not_found", "there is no such service")
     given = {f: v for f in body.__struct_fields__ if (v := getattr(body, f)) is not UNSET}
-    merged = msgspec.structs.replace(_service(row), **given)
+    before = _service(row)
+    merged = msgspec.structs.replace(before, **given)
     if (merged.price_minor is None) != (merged.currency is None):
         raise invalid("currency", "price_minor and currency come together")
-    return _service(await q.row("update_service", business_id, service_id, *_terms(merged)))
+    return before, _service(await q.row("update_service", business_id, service_id, *_terms(merged)))
 
 
 async def delete_service(q: Queries, business_id: str, service_id: str) -> None:
     if await q.value("delete_service", business_id, service_id) is None:
         raise Refused("not_found", "there is no such service")
+
+
+async def restore_service(q: Queries, business_id: str, service_id: str) -> bodies.Service:
+    if await q.value("restore_service", business_id, service_id) is None:
+        raise Refused("not_found", "there is no such service")
+    return await service_by_id(q, business_id, service_id)
 
 
 async def offering(q: Queries, business_id: str, service_id: str) -> list[str]:

@@ -45,7 +45,7 @@ async def list_service_tokens(q: Queries, business_id: str, after: str | None, l
     return [_token(r) for r in await q.fetch("list_service_tokens", business_id, after, limit)]
 
 
-def _client(row: Any) -> bodies.Client:
+def client_of_row(row: Any) -> bodies.Client:
     return bodies.Client(
         id=row["id"],
         first_name=row["first_name"],
@@ -59,34 +59,58 @@ def _client(row: Any) -> bodies.Client:
     )
 
 
-async def add_client(q: Queries, business_id: str, body: bodies.ClientCreate) -> tuple[bodies.Client, bool]:
-    """The client and whether it is new: a known `chat_id` gives the client who has it, unchanged."""
+async def add_client(
+    q: Queries, business_id: str, body: bodies.ClientCreate, compared_by: Sequence[str | None]
+) -> tuple[bodies.Client, bool]:
+    """The client and whether it is new: a known `chat_id` gives the client who has it, unchanged.
+
+    `compared_by` is the one spelling of e-mail and phone.
+    """
     row = await q.row(
         "insert_client", new_id(), business_id, body.first_name, body.last_name, body.email, body.phone_number,
-        body.chat_id,
+        body.chat_id, *compared_by,
     )  # fmt: skip
     if row is not None:
-        return _client(row), True
-    return _client(await q.row("client_by_chat_id", business_id, body.chat_id)), False
+        return client_of_row(row), True
+    return client_of_row(await q.row("client_by_chat_id", business_id, body.chat_id)), False
 
 
 async def client_by_id(q: Queries, business_id: str, client_id: str) -> bodies.Client:
     row = await q.row("client_by_id", business_id, client_id)
     if row is None:
         raise Refused("not_found", "there is no such client")
-    return _client(row)
+    return client_of_row(row)
 
 
-async def list_clients(q: Queries, business_id: str, after: str | None, limit: int) -> list[bodies.Client]:
-    return [_client(r) for r in await q.fetch("list_clients", business_id, after, limit)]
+async def list_clients(
+    q: Queries, business_id: str, after: str | None, limit: int, *, deleted: bool = False
+) -> list[bodies.Client]:
+    return [client_of_row(r) for r in await q.fetch("list_clients", business_id, after, limit, deleted)]
 
 
-async def patch_client(q: Queries, business_id: str, client_id: str, body: bodies.ClientPatch) -> bodies.Client:
-    given, values = _given(body.first_name, body.last_name, body.email, body.phone_number)
-    row = await q.row("update_client", business_id, client_id, *given, *values)
+async def delete_client(q: Queries, business_id: str, client_id: str) -> str | None:
+    """The id of the user who was that client, if any."""
+    user_id = await q.value("delete_client", business_id, client_id)
+    if user_id is None:
+        raise Refused("not_found", "there is no such client")
+    return user_id or None
+
+
+async def restore_client(q: Queries, business_id: str, client_id: str) -> bodies.Client:
+    row = await q.row("restore_client", business_id, client_id)
     if row is None:
         raise Refused("not_found", "there is no such client")
-    return _client(row)
+    return client_of_row(row)
+
+
+async def patch_client(
+    q: Queries, business_id: str, client_id: str, body: bodies.ClientPatch, compared_by: Sequence[str | None]
+) -> bodies.Client:
+    given, values = _given(body.first_name, body.last_name, body.email, body.phone_number)
+    row = await q.row("update_client", business_id, client_id, *given, *values, *compared_by)
+    if row is None:
+        raise Refused("not_found", "there is no such client")
+    return client_of_row(row)
 
 
 def _professional(row: Any) -> bodies.Professional:
@@ -98,6 +122,7 @@ def _professional(row: Any) -> bodies.Professional:
         bio=row["bio"],
         username=row["username"],
         phone_number=row["phone"],
+        location_id=row["location_id"],
         created_at=stamp(row["created_at"]),
     )
 
@@ -109,7 +134,7 @@ async def add_professional(
     new = new_id()
     await q.value(
         "insert_professional", new, business_id, body.display_name, body.specialisation, body.bio, body.username,
-        body.phone_number,
+        body.phone_number, body.location_id,
     )  # fmt: skip
     await q.value("insert_calendar", new, business_id, shard_of(new, shard_count), time_zone)
     return await professional_by_id(q, business_id, new)
@@ -122,14 +147,37 @@ async def professional_by_id(q: Queries, business_id: str, professional_id: str)
     return _professional(row)
 
 
-async def list_professionals(q: Queries, business_id: str, after: str | None, limit: int) -> list[bodies.Professional]:
-    return [_professional(r) for r in await q.fetch("list_professionals", business_id, after, limit)]
+async def list_professionals(
+    q: Queries,
+    business_id: str,
+    after: str | None,
+    limit: int,
+    *,
+    location_id: str | None = None,
+    service_id: str | None = None,
+    deleted: bool = False,
+) -> list[bodies.Professional]:
+    rows = await q.fetch("list_professionals", business_id, after, limit, location_id, service_id, deleted)
+    return [_professional(r) for r in rows]
+
+
+async def delete_professional(q: Queries, business_id: str, professional_id: str) -> None:
+    if await q.value("delete_professional", business_id, professional_id) is None:
+        raise Refused("not_found", "there is no such professional")
+    if await q.value("has_bookings_ahead", professional_id):
+        raise Refused("conflict", "there are bookings ahead; cancel them or let them pass first")
+
+
+async def restore_professional(q: Queries, business_id: str, professional_id: str) -> bodies.Professional:
+    if await q.value("restore_professional", business_id, professional_id) is None:
+        raise Refused("not_found", "there is no such professional")
+    return await professional_by_id(q, business_id, professional_id)
 
 
 async def patch_professional(
     q: Queries, business_id: str, professional_id: str, body: bodies.ProfessionalPatch
 ) -> bodies.Professional:
-    given, values = _given(body.display_name, body.specialisation, body.bio, body.phone_number)
+    given, values = _given(body.display_name, body.specialisation, body.bio, body.phone_number, body.location_id)
     if await q.value("update_professional", business_id, professional_id, *given, *values) is None:
         raise Refused("not_found", "there is no such professional")
     return await professional_by_id(q, business_id, professional_id)

@@ -38,7 +38,7 @@ class Cluster:
         spawn: Spawn,
     ) -> None:
         self.me = me
-        self._directory = directory
+        self.directory = directory
         self.keeper = Keeper(directory, shards, me, shard_count, times, lag_ms)
         self.switchboard = ClusterSwitchboard(me.id, runtime, store, self.keeper, shard_count)
         self.post = Post(me.id, bus, self._received, self._unheard)
@@ -51,7 +51,7 @@ class Cluster:
         self._incarnation = ""
 
     async def start(self) -> None:
-        await self._directory.start()
+        await self.directory.start()
         await self.post.start()
 
     def loops(self) -> Sequence[tuple[str, Coroutine[Any, Any, None]]]:
@@ -77,7 +77,7 @@ class Cluster:
     async def stop(self) -> None:
         await self.keeper.leave()
         await self.post.stop()
-        await self._directory.stop()
+        await self.directory.stop()
 
     def _received(self, sender: str, message: m.AnyMessage) -> None:
         if isinstance(message, m.State):

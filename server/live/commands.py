@@ -14,12 +14,15 @@ from server import permissions
 from server.desk import Asker, role_of
 from server.live.viewing import Visitor, principal_for
 from server.principal import Principal
+from server.throttle import Spent
 from storage import bookings
 
 if TYPE_CHECKING:
     from server.node import Node
 
 _encode = msgspec.json.Encoder().encode
+
+_QUOTAS: Final[dict[type[live.LiveCommand], str]] = {live.Hold: "holds", live.Book: "bookings"}
 
 NEEDS: Final[dict[type[live.LiveCommand], str]] = {
     live.Hold: "bookings.make",
@@ -36,6 +39,7 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     """The `result` of a command's reply. Raises `Refused`."""
     node.admit()
     permissions.reach(visitor.principal or permissions.GUEST, NEEDS[type(message)])
+    await count(node, visitor, message)
     if isinstance(message, live.Hold | live.Book):
         principal = await principal_for(node, visitor, message.professional_id)
         asker = Asker(principal, request_id, _key(principal, message))
@@ -45,6 +49,17 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     if isinstance(message, live.Release):
         return await _release(node, visitor, message, request_id)
     return await _change(node, visitor, message, request_id)
+
+
+async def count(node: "Node", visitor: Visitor, message: live.LiveCommand | live.Subscribe) -> None:
+    """As the edge counts requests. Raises `Refused(rate_limited)`."""
+    principal = visitor.principal
+    if principal is not None and principal.role not in node.throttle.bound:
+        return
+    if isinstance(message, live.Subscribe):
+        await node.throttle.spend("views", visitor.network if principal is None else principal.subject)
+    else:
+        await node.throttle.admit(Spent(), principal, visitor.network, _QUOTAS.get(type(message)))
 
 
 async def _release(node: "Node", visitor: Visitor, message: live.Release, request_id: str) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +17,7 @@ from protocol.live import Close
 from server.live.socket import LiveSocket
 from server.live.sse import Stream
 from server.live.viewing import Visitor, is_same_origin
+from server.remote import host_of, network_of
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -31,6 +34,7 @@ class Hub:
         self._sockets: set[LiveSocket] = set()
         self.behind: set[LiveSocket] = set()
         self.streams: set[Stream] = set()
+        self._visitors: Counter[str] = Counter()
         connections = node.metrics.connections
         connections.labels("websocket").set_function(lambda: len(self._sockets))
         connections.labels("sse").set_function(lambda: len(self.streams))
@@ -45,19 +49,40 @@ class Hub:
         if len(self) >= limits.sockets_max:
             raise Refused("overloaded", "too many live connections")
 
-    def visitor(self, request: web.BaseRequest) -> Visitor:
-        """Who connects, by `Origin` and ticket. Raises `Refused(unauthorized)` for a ticket that is no good."""
+    async def visitor(self, request: web.BaseRequest) -> Visitor:
+        """Who connects, by `Origin` and ticket. Raises `Refused`: `unauthorized` for a ticket that is no good,
+        `rate_limited` for one connection without login too many from one address.
+        """
         origin = request.headers.get("Origin")
-        visitor = Visitor(new_id(), origin, is_same_origin(origin, request.host, self._public_hosts))
+        visitor = Visitor(new_id(), origin, is_same_origin(origin, host_of(request), self._public_hosts))
         # A query that was looked at stays in memory for as long as the connection does.
         if "?" in request.raw_path and (ticket := request.query.get("ticket")) is not None:
-            visitor.principal = self._node.auth.redeem_ticket(ticket)
+            visitor.principal = await self._node.tickets.redeem(ticket)
+            return visitor
+        # One string for all connections of an address: there may be many.
+        visitor.network = sys.intern(network_of(request))
+        if self._visitors[visitor.network] >= limits.visitors_per_address_max:
+            raise Refused("rate_limited", "too many live connections without login from this address")
         return visitor
 
+    def entered(self, visitor: Visitor) -> None:
+        """Counts a connection without login with its address."""
+        if visitor.principal is None:
+            self._visitors[visitor.network] += 1
+
+    def left(self, visitor: Visitor) -> None:
+        """To be called before a visitor logs in, and when the connection ends."""
+        if visitor.principal is None:
+            self._visitors[visitor.network] -= 1
+            if self._visitors[visitor.network] <= 0:
+                del self._visitors[visitor.network]
+
     def add(self, socket: LiveSocket) -> None:
+        self.entered(socket.visitor)
         self._sockets.add(socket)
 
     def remove(self, socket: LiveSocket) -> None:
+        self.left(socket.visitor)
         self._sockets.discard(socket)
         self.behind.discard(socket)
 

@@ -19,7 +19,7 @@ from protocol.ids import new_id
 from protocol.live import Close, ServerMessage, Subscribe, encode_server
 from protocol.session import Action, Do, Login, Say, Session, Unwatch, Watch
 from server.edge import attempt
-from server.live.commands import perform
+from server.live.commands import count, perform
 from server.live.viewing import Visitor, open_views
 from server.permissions import reach
 from server.router import Parameters
@@ -264,12 +264,14 @@ class LiveSocket:
             refused = Refused("conflict", "this connection belongs to another business's login")
             self.say(self.session.refuse(action.id, refused).message)
             return
+        self._node.live.left(self.visitor)
         self.visitor.principal = principal
         self.session.logged_in(principal.expires_at)
         self.say(live.Reply(id=action.id, ok=True))
 
     async def _watch(self, message: Subscribe) -> None:
         try:
+            await count(self._node, self.visitor, message)
             opened = await open_views(self._node, self.visitor, message)
         except Refused as refused:
             self.session.not_watching(message.id)
@@ -326,7 +328,7 @@ async def _open(node: "Node", request: web.BaseRequest) -> "LiveSocket | web.Web
     )
     if not ws.can_prepare(request):
         raise Refused("malformed_request", "this is a WebSocket; say Upgrade: websocket")
-    visitor = node.live.visitor(request)
+    visitor = await node.live.visitor(request)
     await ws.prepare(request)
     # They are sent, and there may be a hundred thousand of them.
     ws.headers.clear()

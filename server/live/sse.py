@@ -12,6 +12,8 @@ from protocol import bodies, limits, live
 from protocol.errors import Refused, not_valid
 from protocol.frames import Frame
 from protocol.live import encode_server
+from server.answer import ALWAYS
+from server.live.commands import count
 from server.live.viewing import Visitor, open_views
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamRespo
     """`GET /api/v1/live/sse`."""
     query = _query(request)
     node.live.admit()
-    visitor = node.live.visitor(request)
+    visitor = await node.live.visitor(request)
     if visitor.principal is None and visitor.origin is None:
         # Browsers send no Origin with a same-origin EventSource, but they do say where it comes from.
         if request.headers.get("Sec-Fetch-Site") != "same-origin":
@@ -111,15 +113,17 @@ async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamRespo
         to=query.to,
         time_zone=query.time_zone,
     )
+    await count(node, visitor, message)
     [view] = await open_views(node, visitor, message)
     stream = Stream(node, visitor, view)
-    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", **ALWAYS}
     if visitor.origin is not None and not visitor.same_origin:
-        headers |= {"Access-Control-Allow-Origin": visitor.origin, "Vary": "Origin"}
+        headers["Access-Control-Allow-Origin"] = visitor.origin
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     view = node.switchboard.join(view, stream)
     node.live.streams.add(stream)
+    node.live.entered(visitor)
     try:
         missed = view.since(since) if since is not None else None
         told = live.Subscribed(
@@ -135,6 +139,7 @@ async def live_stream(node: "Node", request: web.BaseRequest) -> web.StreamRespo
     finally:
         node.switchboard.leave(stream.view, stream)
         node.live.streams.discard(stream)
+        node.live.left(visitor)
     return response
 
 

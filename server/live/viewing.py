@@ -30,6 +30,8 @@ class Visitor(msgspec.Struct, gc=False):
     origin: str | None
     same_origin: bool
     principal: Principal | None = None
+    network: str = ""
+    """Whose requests without login count together."""
 
 
 def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) -> bool:

@@ -11,7 +11,7 @@ from protocol.errors import Refused, invalid
 from server import identity
 from server.edge import Call, Endpoint, Reply
 from server.node import Node
-from server.remote import remote_of
+from server.remote import network_of, remote_of
 from storage import users
 from storage.users import Login
 
@@ -41,6 +41,8 @@ async def register(call: Call[said.Register, Any]) -> Reply:
     try:
         async with node.database.transaction() as tx:
             user_id = await users.add_user(tx, b, names, password_hash)
+            if b.proof_token is not None:
+                await node.verification.mark(tx, user_id, b.proof_token)
             user = Login(user_id, password_hash, b.name, names["email"], names["phone"], False, False)
             access = await node.sessions.begin(tx, user, business, remote_of(call.request))
     except Refused as refused:
@@ -56,11 +58,18 @@ async def login(call: Call[said.Login, Any]) -> said.Access:
         raise invalid("email", "give exactly one of email, username and phone")
     business = await node.sessions.business(b.business)
     names = _names(b, business.region if business else None)
+    # Counted before any work is done, and taken back once the password was right.
+    account = next(f"{kind}:{name}" for kind, name in names.items() if name is not None)
+    here = f"{account} {network_of(call.request)}"
+    await node.throttle.spend("failures", here)
+    await node.throttle.spend("account", account)
     user = await users.find_login(node.database, names["email"], names["username"], names["phone"])
     # An unknown name costs as much time as a wrong password, so that neither can be told from the other.
     matches = await node.passwords.matches(user.password_hash if user else None, b.password)
     if user is None or not matches:
         raise Refused("unauthorized", "these credentials are not right")
+    await node.throttle.forgive("failures", here)
+    await node.throttle.forgive("account", account)
     await _renew_hash(node, user, b.password)
     async with node.database.transaction() as tx:
         access = await node.sessions.begin(tx, user, business, remote_of(call.request))
@@ -90,19 +99,19 @@ async def logout(call: Call[said.Logout, Any]) -> None:
 
 
 async def ticket(call: Call[bodies.Empty, Any]) -> Reply:
-    return Reply(bodies.Ticket(ticket=call.node.auth.issue_ticket(call.principal), expires_in=limits.ticket_ttl_s), 201)
+    return Reply(bodies.Ticket(ticket=call.node.tickets.issue(call.principal), expires_in=limits.ticket_ttl_s), 201)
 
 
 def routes(node: Any) -> list[Endpoint]:
     a = "/api/v1/auth"
     return [
         Endpoint(node, "POST", a + "/register", register, needs=None, status=201, summary="Sign up, and in",
-                 answer=said.Access, body=said.Register, area="auth",
+                 answer=said.Access, body=said.Register, limit="register", area="auth",
                  errors=("conflict", "overloaded", "business_pending", "business_suspended", "trial_over")),
-        Endpoint(node, "POST", a + "/login", login, needs=None, summary="Sign in",
+        Endpoint(node, "POST", a + "/login", login, needs=None, summary="Sign in", limit="login",
                  answer=said.Access, body=said.Login, area="auth",
                  errors=("overloaded", "business_required", "business_pending", "business_suspended", "trial_over")),
-        Endpoint(node, "POST", a + "/refresh", refresh, needs=None, area="auth",
+        Endpoint(node, "POST", a + "/refresh", refresh, needs=None, area="auth", limit="refresh",
                  summary="The next tokens of a session; a refresh token is good once",
                  answer=said.Access, body=said.Refresh),
         Endpoint(node, "POST", a + "/logout", logout, needs="sessions.own", status=204, tx=True, keyed=False,

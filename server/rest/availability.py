@@ -6,7 +6,7 @@ finds them by its raw path, before anything is parsed.
 
 import asyncio
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,21 +15,28 @@ from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused
 from protocol.times import DAY, format_us, local_us, parse_date, zone
+from server import audit
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.rest.bookings import asker
 from storage import bookings, catalogue
 
+if TYPE_CHECKING:
+    from server.node import Node
+
 _decode_starts: Final = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
-class SlotsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`from` and `to` are dates of `time_zone`, both included, or instants, the second one excluded."""
 
     from_: str = msgspec.field(name="from")
     to: str
-    service_id: bodies.Uuid | None = None
     time_zone: str | None = None
+
+
+class SlotsQuery(RangeQuery, forbid_unknown_fields=True, kw_only=True):
+    service_id: bodies.Uuid | None = None
 
 
 class DayQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -58,27 +65,33 @@ async def availability(call: Call[Any, DayQuery]) -> bytes:
     return await call.node.read(call, professional_id, DayGrid(q.date, q.service_id, staff, tuple(time_off)))
 
 
-async def slots_of_service(call: Call[Any, SlotsQuery]) -> bodies.AnySlotsAnswer:
+async def slots_of_service(call: Call[Any, RangeQuery]) -> bodies.AnySlotsAnswer:
     """Starts at which any of the professionals who offer the service is free."""
     q, service_id = call.query, call.id("id")
     await catalogue.service_by_id(call.node.database, call.business_id, service_id)
     time_zone = q.time_zone or "UTC"
-    question = OpenStarts(service_id, *bounds(q.from_, q.to, time_zone))
-    offering = await catalogue.offering(call.node.database, call.business_id, service_id)
+    from_us, to_us = bounds(q.from_, q.to, time_zone)
+    free = await free_of_service(call.node, call.business_id, service_id, from_us, to_us)
+    return bodies.AnySlotsAnswer(
+        time_zone=time_zone,
+        slots=[bodies.AnySlot(start=format_us(a), end=format_us(b), professional_ids=ids) for (a, b), ids in free],
+    )
+
+
+async def free_of_service(
+    node: "Node", business_id: str, service_id: str, from_us: int, to_us: int
+) -> list[tuple[tuple[int, int], list[str]]]:
+    """Start and end of what is open, in order, and at which professionals. Raises `Refused(limit_reached)`."""
+    offering = await catalogue.offering(node.database, business_id, service_id)
     if len(offering) > limits.professionals_per_service_max:
         raise Refused("limit_reached", "too many professionals offer this service; ask each for its slots")
-    answers = await asyncio.gather(*(call.node.switchboard.read(i, call.business_id, question) for i in offering))
+    question = OpenStarts(service_id, from_us, to_us)
+    answers = await asyncio.gather(*(node.switchboard.read(i, business_id, question) for i in offering))
     free: dict[tuple[int, int], list[str]] = {}
     for professional_id, answer in zip(offering, answers, strict=True):
         for start_and_end in _decode_starts(answer):
             free.setdefault(start_and_end, []).append(professional_id)
-    return bodies.AnySlotsAnswer(
-        time_zone=time_zone,
-        slots=[
-            bodies.AnySlot(start=format_us(a), end=format_us(b), professional_ids=ids)
-            for (a, b), ids in sorted(free.items())
-        ],
-    )
+    return sorted(free.items())
 
 
 async def booking_dates(call: Call[Any, MonthQuery]) -> bodies.DatesAnswer:
@@ -131,6 +144,11 @@ async def add_time_off(call: Call[bodies.TimeOffCreate, Any]) -> Reply:
     professional_id = call.id("id")
     await call.may_touch("schedule.write", professional_id)
     made = await call.node.desk.block_time(asker(call), professional_id, call.body)
+    if made.forced:
+        # Asked again with its key, after a crash in between, it is written then, and never twice.
+        await audit.record(
+            call, "time_off.forced", "time_off", made.id, after=made, tx=call.node.database, once=made.id
+        )
     return Reply(made, 201, {"Location": f"/api/v1/professionals/{professional_id}/time-off/{made.id}"})
 
 
@@ -162,8 +180,8 @@ def routes(node: Any) -> list[Endpoint]:
                  answer=bodies.DayAnswer, area="availability"),
         Endpoint(node, "GET", "/api/v1/services/{id}/slots", slots_of_service, needs="availability.read",
                  summary="Starts at which any professional is free", answer=bodies.AnySlotsAnswer,
-                 query=SlotsQuery, area="availability"),
-        Endpoint(node, "GET", p + "/bookings/dates", booking_dates, needs="bookings.read", query=MonthQuery,
+                 query=RangeQuery, area="availability"),
+        Endpoint(node, "GET", p + "/bookings/dates", booking_dates, needs="time_off.read", query=MonthQuery,
                  summary="Dates of a month with confirmed bookings", answer=bodies.DatesAnswer,
                  area="availability"),
         Endpoint(node, "GET", p + "/schedule", read_schedule, needs="catalogue.read", summary="Working hours",

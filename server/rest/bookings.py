@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,11 @@ from storage import bookings, people
 from storage.bookings import BookingFilter, BookingRow
 
 _MANAGE_HEADER = "X-Manage-Token"
+TAKEN: Final = (
+    "slot_unavailable", "outside_hours", "off_grid", "in_the_past", "too_soon", "beyond_horizon", "too_many_attendees",
+    "service_not_offered", "idempotency_mismatch", "unavailable", "overloaded", "banned",
+)  # fmt: skip
+"""Codes with which a time is refused."""
 
 
 class BookingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
@@ -33,6 +38,7 @@ class BookingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
     time_zone: str = "UTC"
     professional_id: bodies.Uuid | None = None
     client_id: bodies.Uuid | None = None
+    location_id: bodies.Uuid | None = None
 
 
 class ComingQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -73,14 +79,10 @@ def _token(call: Call[Any, Any]) -> str | None:
 
 
 async def _found(call: Call[Any, Any], permission: str) -> BookingRow:
-    return await call.node.desk.find(_optional_principal(call), call.params["id"], permission, _token(call))
-
-
-def _optional_principal(call: Call[Any, Any]) -> Principal | None:
-    """A guest shows a manage token instead of a login."""
-    if call.request.headers.get("Authorization") is None and _token(call) is not None:
-        return None
-    return call.node.auth.verify_header(call.request.headers.get("Authorization"))
+    token = _token(call)
+    if call.login is None and token is None:
+        raise Refused("unauthorized", "send Authorization: Bearer with a token, or the booking's X-Manage-Token")
+    return await call.node.desk.find(call.login, call.params["id"], permission, token)
 
 
 async def read_booking(call: Call[Any, Any]) -> Reply:
@@ -99,10 +101,7 @@ async def _change(
 
 
 def _who(call: Call[Any, Any], row: BookingRow) -> Principal:
-    principal = _optional_principal(call)
-    if principal is not None:
-        return principal
-    return Principal(row.body.id, row.business_id, "public", 0.0)
+    return call.login or Principal(row.body.id, row.business_id, "public", 0.0)
 
 
 def _key_of(call: Call[Any, Any], who: Principal) -> IdempotencyKey | None:
@@ -166,6 +165,7 @@ async def list_bookings(call: Call[Any, BookingsQuery]) -> dict[str, Any]:
         status=q.status,
         starts_from=local_us(parse_date("date_from", first), 0, tz) if first else None,
         starts_before=local_us(parse_date("date_to", last), 24 * 60, tz) if last else None,
+        locations=[q.location_id] if q.location_id else None,
     )
     return await _page(call, _own(call.principal, f), q.limit, q.cursor)
 
@@ -176,7 +176,8 @@ def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
     if how_far is Reach.ANY:
         return f
     if how_far is Reach.LOCATION:
-        return msgspec.structs.replace(f, locations=sorted(principal.locations or ()))
+        mine = principal.locations or frozenset()
+        return msgspec.structs.replace(f, locations=sorted(mine.intersection(f.locations) if f.locations else mine))
     if principal.role == "professional":
         if principal.professional_id is None:
             raise Refused("forbidden", "this login has no calendar")
@@ -215,8 +216,11 @@ async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]
 
 
 async def coming_of_client(call: Call[Any, ComingQuery]) -> dict[str, Any]:
-    f = _own(call.principal, BookingFilter(client_id=call.id("id")))
-    await people.client_by_id(call.node.database, call.business_id, call.id("id"))
+    principal, client_id = call.principal, call.id("id")
+    if principal.role == "client" and principal.client_id != client_id:
+        raise Refused("not_found", "there is no such client")
+    f = _own(principal, BookingFilter(client_id=client_id))
+    await people.client_by_id(call.node.database, call.business_id, client_id)
     return await _coming(call, f)
 
 
@@ -232,39 +236,39 @@ async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, A
 
 
 def routes(node: Any) -> list[Endpoint]:
-    b, change = "/api/v1/bookings", ("invalid_transition", "version_mismatch", "idempotency_mismatch")
-    taken = ("slot_unavailable", "outside_hours", "off_grid", "in_the_past", "too_soon", "beyond_horizon",
-             "too_many_attendees", "service_not_offered", "idempotency_mismatch", "unavailable",
-             "overloaded")  # fmt: skip
+    b, may_change, decides = "/api/v1/bookings", "bookings.change", "bookings.decide"
+    change = ("invalid_transition", "version_mismatch", "idempotency_mismatch")
 
-    def action(name: str, handler: Any, body: Any, summary: str, *extra: str) -> Endpoint:
-        # Guests act with a manage token, so the handler itself asks who it is.
+    def action(name: str, handler: Any, body: Any, summary: str, *extra: str, needs: str) -> Endpoint:
         return Endpoint(
-            node, "POST", f"{b}/{{id}}/{name}", handler, needs=None, summary=summary, answer=bodies.Booking,
-            body=body, keyed=True, errors=(*change, *extra), area="bookings",
+            node, "POST", f"{b}/{{id}}/{name}", handler, needs=needs, guests=needs == "bookings.change",
+            summary=summary, answer=bodies.Booking, body=body, keyed=True, errors=(*change, *extra), area="bookings",
         )  # fmt: skip
 
     return [
         Endpoint(node, "POST", "/api/v1/holds", make_hold, needs="bookings.make", summary="Hold a slot",
-                 answer=bodies.Hold, status=201, body=bodies.HoldCreate, keyed=True,
-                 errors=(*taken, "hold_limit"), area="holds"),
+                 answer=bodies.Hold, status=201, body=bodies.HoldCreate, keyed=True, limit="holds",
+                 errors=(*TAKEN, "hold_limit"), area="holds"),
         Endpoint(node, "DELETE", "/api/v1/holds/{id}", release_hold, needs="bookings.make",
                  summary="Release a hold", status=204, keyed=True, errors=("hold_gone",), area="holds"),
         Endpoint(node, "POST", b, book, needs="bookings.make", summary="Book a slot", answer=bodies.Booking,
-                 status=201, body=bodies.BookingCreate, keyed=True,
-                 errors=(*taken, "hold_gone", "calendar_changed"), area="bookings"),
+                 status=201, body=bodies.BookingCreate, keyed=True, limit="bookings",
+                 errors=(*TAKEN, "hold_gone", "calendar_changed"), area="bookings"),
         Endpoint(node, "GET", b, list_bookings, needs="bookings.read", summary="List bookings",
                  answer=list[bodies.Booking], query=BookingsQuery, area="bookings"),
-        Endpoint(node, "GET", b + "/{id}", read_booking, needs=None, summary="Read a booking by id or code",
-                 answer=bodies.Booking, area="bookings"),
-        Endpoint(node, "PATCH", b + "/{id}", patch_booking, needs=None, summary="Change a booking's details",
-                 answer=bodies.Booking, body=bodies.BookingPatch, keyed=True, errors=change, area="bookings"),
-        action("confirm", confirm, bodies.Empty, "Confirm a pending booking"),
-        action("cancel", cancel, bodies.CancelBody, "Cancel a booking"),
-        action("reject", reject, bodies.ReasonBody, "Reject a booking"),
-        action("complete", complete, bodies.Empty, "Mark a booking as completed", "not_yet"),
-        action("no-show", no_show, bodies.Empty, "Mark that the client did not come", "not_yet"),
-        action("reschedule", reschedule, bodies.RescheduleBody, "Move a booking to another start", *taken),
+        Endpoint(node, "GET", b + "/{id}", read_booking, needs="bookings.read", guests=True,
+                 summary="Read a booking by id or code", answer=bodies.Booking, area="bookings"),
+        Endpoint(node, "PATCH", b + "/{id}", patch_booking, needs=may_change, guests=True,
+                 summary="Change a booking's details", answer=bodies.Booking, body=bodies.BookingPatch, keyed=True,
+                 errors=change, area="bookings"),
+        action("confirm", confirm, bodies.Empty, "Confirm a pending booking", needs=decides),
+        action("cancel", cancel, bodies.CancelBody, "Cancel a booking", "too_late_to_cancel", needs=may_change),
+        action("reject", reject, bodies.ReasonBody, "Reject a booking", needs=decides),
+        action("complete", complete, bodies.Empty, "Mark a booking as completed", "not_yet", needs=decides),
+        action("no-show", no_show, bodies.Empty, "Mark that the client did not come", "not_yet", needs=decides),
+        action("reschedule", reschedule, bodies.RescheduleBody, "Move a booking to another start", *TAKEN,
+               "too_late_to_cancel",
+               needs=may_change),
         Endpoint(node, "GET", "/api/v1/professionals/{id}/bookings", coming_of_professional,
                  needs="bookings.read", summary="A professional's bookings", answer=list[bodies.Booking],
                  query=ComingQuery, area="bookings"),

@@ -6,9 +6,11 @@ import msgspec
 
 from protocol import bodies
 from protocol.errors import invalid
-from server.edge import Call, Endpoint, Reply, decode
+from server import audit
+from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.permissions import reach
+from server.reading import decode
 from server.terms import refresh_terms
 from storage import catalogue, people
 
@@ -18,6 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 async def create_service(call: Call[bodies.ServiceCreate, Any]) -> Reply:
     service = await catalogue.add_service(call.tx, call.business_id, call.body)
+    await audit.record(call, "service.made", "service", service.id, after=service)
     await _refresh(call, call.body.professional_ids)
     return Reply(service, 201, {"Location": f"/api/v1/services/{service.id}"})
 
@@ -26,8 +29,16 @@ async def read_service(call: Call[Any, Any]) -> bodies.Service:
     return await catalogue.service_by_id(call.node.database, call.business_id, call.id("id"))
 
 
-async def list_services(call: Call[Any, PageQuery]) -> dict[str, Any]:
-    return await _page(call, None)
+class ServicesQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """`deleted` lists those that were taken out instead, for who may bring them back."""
+
+    deleted: bool = False
+
+
+async def list_services(call: Call[Any, ServicesQuery]) -> dict[str, Any]:
+    if call.query.deleted:
+        reach(call.principal, "catalogue.write")
+    return await _page(call, None, deleted=call.query.deleted)
 
 
 async def list_services_of(call: Call[Any, PageQuery]) -> dict[str, Any]:
@@ -35,18 +46,20 @@ async def list_services_of(call: Call[Any, PageQuery]) -> dict[str, Any]:
     return await _page(call, professional.id)
 
 
-async def _page(call: Call[Any, PageQuery], professional_id: str | None) -> dict[str, Any]:
+async def _page(call: Call[Any, Any], professional_id: str | None, *, deleted: bool = False) -> dict[str, Any]:
     auth, q = call.node.auth, call.query
     position = decode_cursor(auth, "services", q.cursor)
     items = await catalogue.list_services(
-        call.node.database, call.business_id, position[0] if position else None, q.limit + 1, professional_id
-    )
+        call.node.database, call.business_id, position[0] if position else None, q.limit + 1, professional_id,
+        deleted=deleted,
+    )  # fmt: skip
     return page(auth, "services", items, q.limit)
 
 
 async def patch_service(call: Call[bodies.ServicePatch, Any]) -> bodies.Service:
     service_id = call.id("id")
-    service = await catalogue.patch_service(call.tx, call.business_id, service_id, call.body)
+    before, service = await catalogue.patch_service(call.tx, call.business_id, service_id, call.body)
+    await audit.record(call, "service.changed", "service", service_id, before=before, after=service)
     await _refresh(call, await catalogue.offering(call.tx, call.business_id, service_id))
     return service
 
@@ -55,7 +68,16 @@ async def delete_service(call: Call[Any, Any]) -> None:
     service_id = call.id("id")
     offering = await catalogue.offering(call.tx, call.business_id, service_id)
     await catalogue.delete_service(call.tx, call.business_id, service_id)
+    await audit.record(call, "service.removed", "service", service_id)
     await _refresh(call, offering)
+
+
+async def restore_service(call: Call[Any, Any]) -> bodies.Service:
+    """Whoever offered it does so again."""
+    service = await catalogue.restore_service(call.tx, call.business_id, call.id("id"))
+    await audit.record(call, "service.restored", "service", service.id)
+    await _refresh(call, await catalogue.offering(call.tx, call.business_id, service.id))
+    return service
 
 
 class ServiceForProfessional(bodies.Body, kw_only=True):
@@ -87,6 +109,7 @@ async def add_service_to(call: Call[ServiceForProfessional, Any]) -> Reply:
         reach(call.principal, "catalogue.write")
         new: bodies.ServiceCreate = decode(_decode_new, _encode(given))
         service = await catalogue.add_service(call.tx, call.business_id, new)
+        await audit.record(call, "service.made", "service", service.id, after=service)
         service_id = service.id
     await catalogue.link(call.tx, call.business_id, professional_id, service_id)
     await _refresh(call, [professional_id])
@@ -113,7 +136,7 @@ def routes(node: Any) -> list[Endpoint]:
         Endpoint(node, "POST", s, create_service, needs="catalogue.write", status=201, tx=True,
                  summary="Add a service", answer=bodies.Service, body=bodies.ServiceCreate, area="services"),
         Endpoint(node, "GET", s, list_services, needs="catalogue.read", summary="List services",
-                 answer=list[bodies.Service], query=PageQuery, area="services"),
+                 answer=list[bodies.Service], query=ServicesQuery, area="services"),
         Endpoint(node, "GET", s + "/{id}", read_service, needs="catalogue.read", summary="Read a service",
                  answer=bodies.Service, area="services"),
         Endpoint(node, "PATCH", s + "/{id}", patch_service, needs="catalogue.write", tx=True,
@@ -121,6 +144,9 @@ def routes(node: Any) -> list[Endpoint]:
                  area="services"),
         Endpoint(node, "DELETE", s + "/{id}", delete_service, needs="catalogue.write", status=204, tx=True,
                  summary="Take a service out of the catalogue", area="services"),
+        Endpoint(node, "POST", s + "/{id}/restore", restore_service, needs="catalogue.write", tx=True,
+                 summary="Bring back a service that was taken out", answer=bodies.Service, body=bodies.Empty,
+                 area="services"),
         Endpoint(node, "GET", p, list_services_of, needs="catalogue.read", query=PageQuery,
                  summary="Services a professional offers", answer=list[bodies.Service], area="professionals"),
         Endpoint(node, "POST", p, add_service_to, needs="professionals.write", status=201, tx=True,

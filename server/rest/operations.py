@@ -10,14 +10,18 @@ from swagger_ui.core import ApplicationDocument  # type: ignore[import-untyped]
 
 from protocol import bodies
 from protocol.errors import Refused
+from protocol.people import JsonWebKeys
 from server.edge import Call, Endpoint, Reply
+from server.keys import LOOK_EVERY_S, public_jwk
 
 _PAGES: Final = Path(__file__).resolve().parents[1] / "pages"
 _PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
+_DOCS_HEADERS: Final = {"Content-Security-Policy": "frame-ancestors 'none'", "Referrer-Policy": "same-origin"}
+_KEYS_MAX_AGE_S: Final = int(LOOK_EVERY_S)
+"""Whoever keeps the keys for as long knows a new one before it signs."""
 
 
 async def health(call: Call[Any, Any]) -> bodies.Health:
@@ -49,6 +53,12 @@ async def asyncapi(call: Call[Any, Any]) -> bytes:
     return call.node.documents["asyncapi"]
 
 
+async def jwks(call: Call[Any, Any]) -> Reply:
+    """Empty while tokens are signed with the secret."""
+    keys = [public_jwk(key) for key in call.node.auth.keys if key.algorithm != "HS256"]
+    return Reply(JsonWebKeys(keys=keys), headers={"Cache-Control": f"public, max-age={_KEYS_MAX_AGE_S}"})
+
+
 async def demo_page(call: Call[Any, Any]) -> web.StreamResponse:
     return web.Response(
         body=(_PAGES / "index.html").read_bytes(),
@@ -78,7 +88,7 @@ async def static(request: web.BaseRequest, name: str) -> web.StreamResponse:
 
 async def docs(request: web.BaseRequest) -> web.StreamResponse:
     """Swagger UI over `/openapi.json`."""
-    return web.Response(text=_swagger().doc_html, content_type="text/html")
+    return web.Response(text=_swagger().doc_html, content_type="text/html", headers=_DOCS_HEADERS)
 
 
 async def docs_static(request: web.BaseRequest, name: str) -> web.StreamResponse:
@@ -119,6 +129,7 @@ def routes(node: Any) -> list[Endpoint]:
         page("/healthz", health, "Whether the process answers", bodies.Health),
         page("/readyz", ready, "Whether it can serve, or what is missing", bodies.Readiness),
         page("/metrics", metrics, "Prometheus metrics"),
+        page("/.well-known/jwks.json", jwks, "The public keys of access tokens", JsonWebKeys),
         page("/openapi.json", openapi, "This description"),
         page("/asyncapi.json", asyncapi, "The live protocol"),
         page("/", demo_page, "The demo page"),

@@ -1,11 +1,12 @@
-"""Clients and professionals."""
+"""Clients."""
 
 from typing import Any
 
 from protocol import bodies
 from protocol.errors import Refused
-from protocol.times import zone
+from server import audit
 from server.edge import Call, Endpoint, Reply
+from server.identity import contact_keys
 from server.paging import PageQuery, decode_cursor, page
 from server.permissions import Reach, reach
 from storage import people
@@ -14,7 +15,9 @@ from storage import people
 async def register_client(call: Call[bodies.ClientCreate, Any]) -> Reply:
     if reach(call.principal, "clients.write") is not Reach.ANY:
         raise Refused("forbidden", "clients are registered by the business")
-    client, new = await people.add_client(call.tx, call.business_id, call.body)
+    b = call.body
+    keys = contact_keys(b.email, b.phone_number, await call.node.businesses.region(call.business_id))
+    client, new = await people.add_client(call.tx, call.business_id, b, keys)
     return Reply(client, 201 if new else 200, {"Location": f"/api/v1/clients/{client.id}"})
 
 
@@ -30,70 +33,62 @@ async def read_client(call: Call[Any, Any]) -> bodies.Client:
 
 
 async def patch_client(call: Call[bodies.ClientPatch, Any]) -> bodies.Client:
-    return await people.patch_client(call.tx, call.business_id, _own_client(call, "clients.write"), call.body)
+    b, client_id = call.body, _own_client(call, "clients.write")
+    # What is left out is not looked at.
+    keys = contact_keys(b.email or None, b.phone_number or None, await call.node.businesses.region(call.business_id))
+    return await people.patch_client(call.tx, call.business_id, client_id, b, keys)
 
 
-async def list_clients(call: Call[Any, PageQuery]) -> dict[str, Any]:
+class ClientsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """`deleted` lists those who were removed instead, for who may bring them back."""
+
+    deleted: bool = False
+
+
+async def list_clients(call: Call[Any, ClientsQuery]) -> dict[str, Any]:
+    auth, q = call.node.auth, call.query
     if reach(call.principal, "clients.read") is not Reach.ANY:
         raise Refused("forbidden")
-    return await _page(call, "clients", people.list_clients)
+    if q.deleted:
+        reach(call.principal, "clients.remove")
+    position = decode_cursor(auth, "clients", q.cursor)
+    items = await people.list_clients(
+        call.node.database, call.business_id, position[0] if position else None, q.limit + 1, deleted=q.deleted
+    )
+    return page(auth, "clients", items, q.limit)
 
 
-async def create_professional(call: Call[bodies.ProfessionalCreate, Any]) -> Reply:
-    if reach(call.principal, "professionals.write") is not Reach.ANY:
-        raise Refused("forbidden", "whoever manages some locations adds nobody to all of them")
-    time_zone = call.body.time_zone
-    if time_zone is None:
-        business = await call.node.businesses.get(call.business_id)
-        if business is None:
-            raise Refused("not_found", "there is no such business")
-        time_zone = business.time_zone
-    zone(time_zone)
-    made = await people.add_professional(call.tx, call.business_id, call.body, time_zone, call.node.shard_count)
-    return Reply(made, 201, {"Location": f"/api/v1/professionals/{made.id}"})
+async def delete_client(call: Call[Any, Any]) -> None:
+    """They can be brought back, unlike one who was erased. A login of theirs is no client's any more."""
+    client_id = call.id("id")
+    user_id = await people.delete_client(call.tx, call.business_id, client_id)
+    await audit.record(call, "client.removed", "client", client_id)
+    await call.node.notices.post(call.tx, "clients", [client_id])
+    if user_id is not None:
+        await call.node.sessions.end(call.tx, user_id, "the client was removed", business_id=call.business_id)
 
 
-async def read_professional(call: Call[Any, Any]) -> bodies.Professional:
-    return await people.professional_by_id(call.node.database, call.business_id, call.id("id"))
-
-
-async def patch_professional(call: Call[bodies.ProfessionalPatch, Any]) -> bodies.Professional:
-    professional_id = call.id("id")
-    await call.may_touch("schedule.write", professional_id)
-    return await people.patch_professional(call.tx, call.business_id, professional_id, call.body)
-
-
-async def list_professionals(call: Call[Any, PageQuery]) -> dict[str, Any]:
-    return await _page(call, "professionals", people.list_professionals)
-
-
-async def _page(call: Call[Any, PageQuery], what: str, read: Any) -> dict[str, Any]:
-    auth, q = call.node.auth, call.query
-    position = decode_cursor(auth, what, q.cursor)
-    items = await read(call.node.database, call.business_id, position[0] if position else None, q.limit + 1)
-    return page(auth, what, items, q.limit)
+async def restore_client(call: Call[Any, Any]) -> bodies.Client:
+    client = await people.restore_client(call.tx, call.business_id, call.id("id"))
+    await audit.record(call, "client.restored", "client", client.id)
+    return client
 
 
 def routes(node: Any) -> list[Endpoint]:
-    c, p = "/api/v1/clients", "/api/v1/professionals"
+    c = "/api/v1/clients"
     return [
         Endpoint(node, "POST", c, register_client, needs="clients.write", status=201, tx=True,
                  summary="Register a client; the same chat_id again is the same client", answer=bodies.Client,
                  body=bodies.ClientCreate, area="clients"),
         Endpoint(node, "GET", c, list_clients, needs="clients.read", summary="List clients",
-                 answer=list[bodies.Client], query=PageQuery, area="clients"),
+                 answer=list[bodies.Client], query=ClientsQuery, area="clients"),
         Endpoint(node, "GET", c + "/{id}", read_client, needs="clients.read", summary="Read a client",
                  answer=bodies.Client, area="clients"),
         Endpoint(node, "PATCH", c + "/{id}", patch_client, needs="clients.write", summary="Change a client",
                  answer=bodies.Client, body=bodies.ClientPatch, tx=True, area="clients"),
-        Endpoint(node, "POST", p, create_professional, needs="professionals.write", status=201, tx=True,
-                 summary="Add a professional", answer=bodies.Professional, body=bodies.ProfessionalCreate,
-                 errors=("conflict",), area="professionals"),
-        Endpoint(node, "GET", p, list_professionals, needs="catalogue.read", summary="List professionals",
-                 answer=list[bodies.Professional], query=PageQuery, area="professionals"),
-        Endpoint(node, "GET", p + "/{id}", read_professional, needs="catalogue.read",
-                 summary="Read a professional", answer=bodies.Professional, area="professionals"),
-        Endpoint(node, "PATCH", p + "/{id}", patch_professional, needs="schedule.write", tx=True,
-                 summary="Change a professional", answer=bodies.Professional, body=bodies.ProfessionalPatch,
-                 area="professionals"),
+        Endpoint(node, "DELETE", c + "/{id}", delete_client, needs="clients.remove", status=204, tx=True, keyed=False,
+                 summary="Remove a client; bookings stay", area="clients"),
+        Endpoint(node, "POST", c + "/{id}/restore", restore_client, needs="clients.remove", tx=True,
+                 summary="Bring back a client who was removed", answer=bodies.Client, body=bodies.Empty,
+                 area="clients"),
     ]  # fmt: skip

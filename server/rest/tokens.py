@@ -6,6 +6,7 @@ from protocol import bodies
 from protocol.errors import Refused
 from protocol.ids import new_id
 from protocol.times import DAY
+from server import audit
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.permissions import check_scopes
@@ -22,6 +23,7 @@ async def issue_service_token(call: Call[bodies.ServiceTokenCreate, Any]) -> Rep
     issued = await people.add_service_token(
         call.tx, token_id, call.business_id, body, expires_us, call.principal.label
     )  # fmt: skip
+    await audit.record(call, "token.issued", "service_token", token_id, after=issued)
     issued.token = call.node.auth.issue(
         Principal(token_id, call.business_id, body.role, expires_us / 1_000_000, token_id, scopes=scopes)
     )
@@ -41,6 +43,7 @@ async def revoke_service_token(call: Call[Any, Any]) -> None:
     token_id = call.id("id")
     if await call.tx.value("revoke_service_token", call.business_id, token_id) is None:
         raise Refused("not_found", "there is no such token")
+    await audit.record(call, "token.revoked", "service_token", token_id)
     await call.node.notices.post(call.tx, "tokens", [token_id])
 
 

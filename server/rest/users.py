@@ -11,6 +11,7 @@ from protocol.ids import is_uuid
 from server import identity
 from server.edge import Call, Endpoint
 from server.paging import PageQuery, decode_cursor, page
+from server.remote import network_of
 from storage import sessions, users
 from storage.users import UserFilter
 
@@ -94,10 +95,14 @@ async def _checked_hash(call: Call[said.UserPatch, Any], user_id: str, given: di
         return None
     if b.current_password is None:
         raise invalid("current_password", "is needed to change password, e-mail, username or phone")
+    # A token that was stolen must not be good for trying passwords.
+    here = f"user:{user_id} {network_of(call.request)}"
+    await call.node.throttle.spend("failures", here)
     user = await users.login_by_id(call.node.database, user_id)
     stored = user.password_hash if user else None
     if not await call.node.passwords.matches(stored, b.current_password):
         raise invalid("current_password", "is not right")
+    await call.node.throttle.forgive("failures", here)
     return stored
 
 

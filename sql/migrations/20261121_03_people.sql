@@ -86,10 +86,15 @@ CREATE TABLE membership_locations (
 CREATE INDEX membership_locations_by_location ON membership_locations (location_id);
 
 ALTER TABLE clients
+    -- What e-mail and phone are compared by; beside them stands what was typed.
+    ADD COLUMN email_normal text,
+    ADD COLUMN phone_normal text,
     ADD COLUMN deleted_at timestamptz,
     ADD COLUMN erased_at timestamptz;
 CREATE UNIQUE INDEX clients_by_user ON clients (business_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX clients_of_user ON clients (user_id) WHERE user_id IS NOT NULL;
+-- Numbers of before keep what they were typed as, without spaces and signs: whose country they are of is not known here.
+UPDATE clients SET email_normal = lower(email), phone_normal = regexp_replace(phone, '[^0-9+]', '', 'g');
 
 CREATE TABLE permission_requests (
     id          uuid PRIMARY KEY,
@@ -132,30 +137,37 @@ ALTER TABLE service_tokens
     ADD COLUMN created_by text;
 CREATE INDEX service_tokens_revoked ON service_tokens (expires_at) WHERE revoked_at IS NOT NULL;
 
+-- `user_id` is whoever was signed in when asking and had that address: only they are verified by the code.
 CREATE TABLE verification_codes (
-    id          uuid PRIMARY KEY,
-    business_id uuid REFERENCES businesses,
-    user_id     uuid REFERENCES users,
-    purpose     text NOT NULL,
-    target      text NOT NULL,
-    code_hash   bytea NOT NULL,
-    tries       int NOT NULL DEFAULT 0,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    expires_at  timestamptz NOT NULL,
-    used_at     timestamptz
+    id         uuid PRIMARY KEY,
+    user_id    uuid REFERENCES users,
+    kind       text NOT NULL CHECK (kind IN ('email', 'phone')),
+    target     text NOT NULL,
+    code_hash  bytea NOT NULL,
+    tries      int NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    used_at    timestamptz
 );
-CREATE INDEX verification_codes_by_target ON verification_codes (target, purpose, created_at);
 CREATE INDEX verification_codes_by_end ON verification_codes (expires_at);
 
+-- Of a token its hash is kept alone.
 CREATE TABLE device_tokens (
     id         uuid PRIMARY KEY,
-    user_id    uuid NOT NULL REFERENCES users,
-    platform   text NOT NULL,
-    token      text NOT NULL UNIQUE,
+    user_id    uuid REFERENCES users,
+    token_hash bytea NOT NULL UNIQUE,
+    address    text,
+    user_agent text,
     created_at timestamptz NOT NULL DEFAULT now(),
     seen_at    timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX device_tokens_by_user ON device_tokens (user_id, id);
+CREATE INDEX device_tokens_by_seen ON device_tokens (seen_at);
+
+CREATE TABLE used_tickets (
+    id         uuid PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX used_tickets_by_end ON used_tickets (expires_at);
 
 -- Protection and record
 
@@ -184,6 +196,7 @@ CREATE TABLE audit_log (
     before      jsonb,
     after       jsonb,
     address     text,
+    user_agent  text,
     request_id  text NOT NULL
 );
 CREATE INDEX audit_log_by_business ON audit_log (business_id, id);
@@ -195,12 +208,16 @@ ALTER TABLE idempotency_keys ALTER COLUMN business_id DROP NOT NULL;
 
 DELETE FROM idempotency_keys WHERE business_id IS NULL;
 ALTER TABLE idempotency_keys ALTER COLUMN business_id SET NOT NULL;
-DROP TABLE audit_log, ban_list, device_tokens, verification_codes;
+DROP TABLE audit_log, ban_list, used_tickets, device_tokens, verification_codes;
 DROP INDEX service_tokens_revoked;
 ALTER TABLE service_tokens DROP COLUMN scopes, DROP COLUMN created_by;
 DROP TABLE user_sessions, permission_requests;
 DROP INDEX clients_by_user, clients_of_user;
-ALTER TABLE clients DROP COLUMN deleted_at, DROP COLUMN erased_at;
+ALTER TABLE clients
+    DROP COLUMN email_normal,
+    DROP COLUMN phone_normal,
+    DROP COLUMN deleted_at,
+    DROP COLUMN erased_at;
 DROP TABLE membership_locations;
 DROP INDEX memberships_by_user, memberships_by_professional;
 DELETE FROM memberships WHERE deleted_at IS NOT NULL;

@@ -47,4 +47,8 @@ DELETE FROM idempotency_keys k USING old WHERE k.scope = old.scope AND k.key = o
 RETURNING 1;
 
 -- name: business_of_calendar
-SELECT business_id::text FROM calendars WHERE id = $1::uuid;
+SELECT c.business_id::text FROM calendars c JOIN professionals p ON p.id = c.id
+WHERE c.id = $1::uuid AND p.deleted_at IS NULL;
+
+-- name: professionals_removed_lately
+SELECT id::text FROM professionals WHERE deleted_at > now() - interval '1 day';

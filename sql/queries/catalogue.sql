@@ -1,7 +1,9 @@
 -- name: insert_service
 INSERT INTO services (id, business_id, name, description, duration_minutes, step_minutes, buffer_before_minutes,
     buffer_after_minutes, notice_minutes, horizon_days, capacity, confirmation, price_minor, currency)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING *;
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+    coalesce($12, (SELECT default_confirmation FROM businesses WHERE id = $2)), $13, $14)
+RETURNING *;
 
 -- name: service_by_id
 SELECT * FROM services WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
@@ -10,7 +12,8 @@ SELECT * FROM services WHERE business_id = $1::uuid AND id = $2::uuid AND delete
 SELECT * FROM services WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL FOR UPDATE;
 
 -- name: list_services
-SELECT * FROM services WHERE business_id = $1::uuid AND deleted_at IS NULL AND ($2::uuid IS NULL OR id > $2)
+SELECT * FROM services
+WHERE business_id = $1::uuid AND (deleted_at IS NOT NULL) = $4 AND ($2::uuid IS NULL OR id > $2)
 ORDER BY id LIMIT $3;
 
 -- name: list_services_of
@@ -28,6 +31,9 @@ WHERE business_id = $1::uuid AND id = $2::uuid RETURNING *;
 -- name: delete_service
 UPDATE services SET deleted_at = now() WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
 RETURNING id::text;
+
+-- name: restore_service
+UPDATE services SET deleted_at = NULL WHERE business_id = $1::uuid AND id = $2::uuid RETURNING id::text;
 
 -- name: professionals_offering
 SELECT p.professional_id::text FROM professional_services p

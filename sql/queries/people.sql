@@ -16,54 +16,86 @@ SELECT id::text FROM service_tokens WHERE revoked_at IS NOT NULL AND expires_at 
 
 -- name: insert_client
 -- The same chat id again is the same client; nothing of it changes.
-INSERT INTO clients (id, business_id, first_name, last_name, email, phone, chat_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO clients (id, business_id, first_name, last_name, email, phone, chat_id, email_normal, phone_normal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (business_id, chat_id) DO NOTHING
 RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
 
 -- name: client_by_chat_id
-SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at
-FROM clients WHERE business_id = $1::uuid AND chat_id = $2;
+-- Registering again brings back one that was removed.
+UPDATE clients SET deleted_at = NULL WHERE business_id = $1::uuid AND chat_id = $2
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
 
 -- name: client_by_id
 SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at
-FROM clients WHERE business_id = $1::uuid AND id = $2::uuid;
+FROM clients WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
 
 -- name: list_clients
 SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at
-FROM clients WHERE business_id = $1::uuid AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3;
+FROM clients WHERE business_id = $1::uuid AND ($2::uuid IS NULL OR id > $2)
+    AND (deleted_at IS NOT NULL) = $4 AND erased_at IS NULL
+ORDER BY id LIMIT $3;
+
+-- name: delete_client
+UPDATE clients SET deleted_at = now() WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
+RETURNING coalesce(user_id::text, '');
+
+-- name: restore_client
+-- Nothing is left of one that was erased.
+UPDATE clients SET deleted_at = NULL WHERE business_id = $1::uuid AND id = $2::uuid AND erased_at IS NULL
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
 
 -- name: update_client
--- $3..$6 say which columns are given, $7..$10 their values.
+-- $3..$6 say which columns are given, $7..$10 their values, $11 and $12 what e-mail and phone are compared by.
 UPDATE clients SET first_name = CASE WHEN $3 THEN $7 ELSE first_name END,
     last_name = CASE WHEN $4 THEN $8 ELSE last_name END,
     email = CASE WHEN $5 THEN $9 ELSE email END,
     phone = CASE WHEN $6 THEN $10 ELSE phone END,
+    email_normal = CASE WHEN $5 THEN $11 ELSE email_normal END,
+    phone_normal = CASE WHEN $6 THEN $12 ELSE phone_normal END,
     updated_at = now()
-WHERE business_id = $1::uuid AND id = $2::uuid
+WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
 RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
 
 -- name: insert_professional
-INSERT INTO professionals (id, business_id, display_name, specialisation, bio, username, phone)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id::text;
+INSERT INTO professionals (id, business_id, display_name, specialisation, bio, username, phone, location_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id::text;
 
 -- name: insert_calendar
 INSERT INTO calendars (id, business_id, shard, time_zone) VALUES ($1, $2, $3, $4);
 
 -- name: professional_by_id
-SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.created_at
+SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
+    p.created_at
 FROM professionals p JOIN calendars c ON c.id = p.id
 WHERE p.business_id = $1::uuid AND p.id = $2::uuid AND p.deleted_at IS NULL;
 
 -- name: list_professionals
-SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.created_at
+-- $4 narrows to a location, $5 to those who offer a service; $6 is for those who were removed.
+SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
+    p.created_at
 FROM professionals p JOIN calendars c ON c.id = p.id
-WHERE p.business_id = $1::uuid AND p.deleted_at IS NULL AND ($2::uuid IS NULL OR p.id > $2)
+WHERE p.business_id = $1::uuid AND (p.deleted_at IS NOT NULL) = $6 AND ($2::uuid IS NULL OR p.id > $2)
+    AND ($4::uuid IS NULL OR p.location_id = $4)
+    AND ($5::uuid IS NULL OR EXISTS (SELECT FROM professional_services o JOIN services s ON s.id = o.service_id
+        WHERE o.professional_id = p.id AND s.id = $5 AND s.deleted_at IS NULL))
 ORDER BY p.id LIMIT $3;
 
 -- name: update_professional
-UPDATE professionals SET display_name = CASE WHEN $3 THEN $7 ELSE display_name END,
-    specialisation = CASE WHEN $4 THEN $8 ELSE specialisation END,
-    bio = CASE WHEN $5 THEN $9 ELSE bio END,
-    phone = CASE WHEN $6 THEN $10 ELSE phone END
+UPDATE professionals SET display_name = CASE WHEN $3 THEN $8 ELSE display_name END,
+    specialisation = CASE WHEN $4 THEN $9 ELSE specialisation END,
+    bio = CASE WHEN $5 THEN $10 ELSE bio END,
+    phone = CASE WHEN $6 THEN $11 ELSE phone END,
+    location_id = CASE WHEN $7 THEN $12 ELSE location_id END
 WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL RETURNING id::text;
+
+-- name: delete_professional
+UPDATE professionals SET deleted_at = now() WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
+RETURNING id::text;
+
+-- name: restore_professional
+UPDATE professionals SET deleted_at = NULL WHERE business_id = $1::uuid AND id = $2::uuid RETURNING id::text;
+
+-- name: has_bookings_ahead
+SELECT EXISTS (SELECT FROM bookings WHERE calendar_id = $1::uuid AND status IN ('pending', 'confirmed')
+    AND end_at > now());

@@ -23,6 +23,10 @@ WHERE user_id = $1::uuid AND ended_at IS NULL AND ($2::uuid IS NULL OR business_
     AND ($3::uuid IS NULL OR id = $3) AND ($4::uuid IS NULL OR id <> $4)
 RETURNING id::text;
 
+-- name: end_sessions_of_business
+UPDATE user_sessions SET ended_at = now(), ended_why = $2
+WHERE business_id = $1::uuid AND ended_at IS NULL AND expires_at > now() RETURNING id::text;
+
 -- name: end_oldest_sessions
 UPDATE user_sessions SET ended_at = now(), ended_why = 'too many' WHERE id IN (
     SELECT id FROM user_sessions WHERE user_id = $1::uuid AND ended_at IS NULL ORDER BY used_at DESC, id DESC OFFSET $2)

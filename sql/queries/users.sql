@@ -44,6 +44,10 @@ UPDATE users SET name = CASE WHEN $2 THEN $9 ELSE name END,
     updated_at = now()
 WHERE id = $1::uuid AND ($16::text IS NULL OR password_hash = $16) RETURNING id::text;
 
+-- name: set_user_disabled
+UPDATE users SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END, updated_at = now()
+WHERE id = $1::uuid RETURNING id::text;
+
 -- name: keep_password
 -- Not if it was changed meanwhile.
 UPDATE users SET password_hash = $3 WHERE id = $1::uuid AND password_hash = $2 RETURNING 1;
@@ -69,7 +73,7 @@ SELECT id::text FROM clients WHERE business_id = $1::uuid AND user_id = $2::uuid
 
 -- name: insert_client_of_user
 -- Signing in again brings back one that was removed.
-INSERT INTO clients (id, business_id, user_id, first_name, last_name, email, phone)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO clients (id, business_id, user_id, first_name, last_name, email, phone, email_normal, phone_normal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $7)
 ON CONFLICT (business_id, user_id) WHERE user_id IS NOT NULL DO UPDATE SET deleted_at = NULL, updated_at = now()
 RETURNING id::text;

@@ -54,15 +54,27 @@ def test_secrets_are_not_printed(cli: Cli) -> None:
     assert SECRET not in done.out + done.err
     assert hidden not in done.out + done.err
     for url, hidden in URLS:
-        shown = redacted(load(None, {"DATABASE_URL": url, "REDIS_URL": url, "SLOTCAST_JWT_SECRET": SECRET}))
+        shown = redacted(Settings(database_url=url, redis_url=url, jwt_secret=SECRET))
         for name in ("database_url", "redis_url"):
             assert hidden not in shown[name]
             assert "db.example" in shown[name]
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://me:hunter2@cache:port/0", "http://me:hunter2@cache", "redis://:hunter2@c:99999"]
+)
+def test_a_redis_that_is_none_is_not_repeated(url: str) -> None:
+    """The mistake may be in its password."""
+    with pytest.raises(ConfigError, match="SLOTCAST_REDIS_URL") as told:
+        load(None, {"REDIS_URL": url})
+    assert "hunter2" not in str(told.value)
+
+
 BAD_VALUES = [
     ("PORT", "http"), ("PORT", "65536"), ("PORT", "-1"), ("LOG_LEVEL", "loud"), ("POOL_SIZE", "1"),
     ("ACCESS_LOG", "perhaps"), ("DRAIN_TIMEOUT_S", "soon"), ("SHARD_COUNT", "0"), ("JWT_SECRET", "sh0rt"),
+    ("JWT_KEYS", "/nowhere"), ("TRUSTED_PROXIES", "nonsense"), ("RATE_LIMITS", "login=often"), ("HSTS", "perhaps"),
+    ("REDIS_URL", "http://redis"),
 ]  # fmt: skip
 
 

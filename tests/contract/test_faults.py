@@ -207,7 +207,7 @@ async def test_nothing_is_loaded_while_a_batch_is_unsettled() -> None:
     first = house.ask(calendar, book(s.id))
     while house.journal.writing:
         await asyncio.sleep(0)
-    house.runtime.roster.forget_services([calendar])  # which asks for a load
+    house.runtime.roster.load_anew([calendar])  # which asks for a load
     after = house.ask(calendar, book(s.id))
     assert [await told(first), await told(after)] == ["", "slot_unavailable"]
     events = await world.events(calendar)

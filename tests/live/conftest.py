@@ -81,7 +81,7 @@ class InnerServer:
 @pytest.fixture
 async def inner(postgres: TestPostgres, tmp_path: Path) -> AsyncIterator[InnerServer]:
     dsn = await postgres.new_database()
-    node = Node(Settings(jwt_secret=SECRET, data_dir=str(tmp_path), log_level="error"), dsn)
+    node = Node(Settings(jwt_secret=SECRET, data_dir=str(tmp_path), log_level="error", rate_limits="off"), dsn)
     await node.start()
     await demo.ensure(node.database, node.shard_count)
     runner = web.ServerRunner(make_server(node), handle_signals=False, shutdown_timeout=1)

@@ -201,9 +201,13 @@ def test_unsubscribe_names_a_subscription() -> None:
     assert s.receive('{"type":"unsubscribe","id":"u","subscription":"s1"}') == Unwatch("u", "s1")
 
 
-def test_subscriptions_are_bounded_and_freed() -> None:
+@pytest.mark.parametrize("login", [True, False])
+def test_subscriptions_are_bounded_and_freed(login: bool) -> None:
+    """Of a visitor to fewer."""
     s = session()
-    for i in range(limits.subscriptions_per_socket_max):
+    if login:
+        s.logged_in(1e12)
+    for i in range(limits.subscriptions_per_socket_max if login else limits.subscriptions_per_visitor_max):
         assert isinstance(s.receive(SUBSCRIBE.replace("s1", f"s{i}")), Watch)
     for _ in range(1_000):
         assert problem(s.receive(SUBSCRIBE.replace("s1", "over")))["code"] == "too_many_subscriptions"

@@ -45,3 +45,21 @@ async def signed_in(api: Api, user: dict[str, Any], **more: Any) -> tuple[Api, A
 
 async def refreshed(api: Api, refresh_token: str) -> Answer:
     return await api.with_token(None).post("auth/refresh", {"refresh_token": refresh_token})
+
+
+async def member(api: Api, db: asyncpg.Connection, business_id: str, role: str, **columns: Any) -> tuple[Api, str, str]:
+    """The API as a new member of the business has it, with the ids of the user and of the membership."""
+    user = await new_user(db)
+    membership = await join(db, business_id, user, role, **columns)
+    return (await signed_in(api, user, business=business_id))[0], user["id"], membership
+
+
+async def super_admin(api: Api, db: asyncpg.Connection) -> Api:
+    return (await signed_in(api, await new_user(db, super_admin=True)))[0]
+
+
+async def audited(api: Api, **query: Any) -> list[Any]:
+    """The newest entries of the audit log."""
+    answer = await api.get("audit", **query)
+    assert answer.status == 200, answer
+    return answer.json["items"]

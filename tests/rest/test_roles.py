@@ -10,7 +10,7 @@ import pytest
 
 from server.permissions import TABLE
 from tests.rest.helpers import acting, book, new_business, problem
-from tests.rest.people import join, new_user, signed_in
+from tests.rest.people import join, new_user, signed_in, super_admin
 from tests.support.server import Api, Place, RunningServer, new_place
 
 # Managers of some locations
@@ -221,7 +221,8 @@ async def test_a_closed_business_takes_none_over_live_either(
     """The same desk, the same refusal."""
     business = await new_business(server.dsn)
     place = await new_place(acting(api, business, "owner"))
-    await db.execute("UPDATE businesses SET status = 'suspended' WHERE id = $1", business)
+    suspended = await (await super_admin(api, db)).post(f"admin/businesses/{business}/suspend", {"reason": "x"})
+    assert suspended.status == 200
     async with http.ws_connect(f"{server.url}/api/v1/live", protocols=["slotcast.v1"]) as live:
         await live.receive_json()
         await live.send_json({"type": "auth", "id": "1", "token": place.api.token})
