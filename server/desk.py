@@ -7,12 +7,11 @@ key, which stores the outcome, gives the same answer again.
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.calendar import commands as cmd
-from actors.calendar.decide import Refusal
 from actors.calendar.hours import check_schedule
 from actors.ports import NO_DETAILS, Caller, Details, Guest, IdempotencyKey, Outcome, Work
 from actors.runtime import Runtime
@@ -26,6 +25,7 @@ from server import permissions
 from server.auth import Auth
 from server.businesses import Businesses
 from server.identity import contact_keys
+from server.outcomes import changed_by, changes_of, refused_by_calendar
 from server.places import Places
 from server.principal import Principal
 from server.rules import Rules
@@ -259,14 +259,14 @@ class Desk:
             refused = await self._rules.against(row, moves=isinstance(command, cmd.Reschedule))
             await self._unless_done(asker, refused)
         outcome = await self._ask(asker, row.body.professional_id, command, details)
-        changed = _changed(await self._as_of(row.body, outcome), outcome)
+        changed = changed_by(await self._as_of(row.body, outcome), outcome)
         return msgspec.structs.replace(changed, reason=reason) if reason else changed
 
     async def amend(
         self, asker: Asker, row: bookings.BookingRow, notes: str | None, if_version: int | None
     ) -> bodies.Booking:
         outcome = await self._ask(asker, row.body.professional_id, cmd.Amend(row.body.id, if_version), Details(notes))
-        return msgspec.structs.replace(_changed(await self._as_of(row.body, outcome), outcome), notes=notes)
+        return msgspec.structs.replace(changed_by(await self._as_of(row.body, outcome), outcome), notes=notes)
 
     async def _as_of(self, body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
         """The booking as it was when that outcome was decided.
@@ -279,7 +279,7 @@ class Desk:
         fresh = await bookings.find(self._database, id=body.id)
         body = msgspec.structs.replace(fresh.body if fresh else body, cancelled_by=None, reason=None)
         for event in await bookings.events_of(self._database, body.professional_id, body.id, outcome.version):
-            body = msgspec.structs.replace(body, **_changes(event))
+            body = msgspec.structs.replace(body, **changes_of(event))
         return body
 
     # Working hours
@@ -347,53 +347,6 @@ class Desk:
     def forget_all_clients(self) -> None:
         self._clients_gone += 1
         self._clients_known.clear()
-
-
-def refused_by_calendar(refusal: Refusal, version: int) -> Refused:
-    """A calendar's refusal as callers see it."""
-    extra: dict[str, Any] = {"calendar_version": version}
-    if refusal.code == "slot_unavailable" or refusal.alternatives:
-        extra["alternatives"] = [{"start": format_us(a), "end": format_us(b)} for a, b in refusal.alternatives]
-    if refusal.conflicts:
-        extra["conflicts"] = list(refusal.conflicts)
-    if refusal.retry_at:
-        extra["retry_at"] = format_us(refusal.retry_at)
-    return Refused(refusal.code, refusal.detail, extra=extra)
-
-
-_STATUS: Final[dict[type[ev.Event], bodies.BookingStatus]] = {
-    ev.Confirmed: "confirmed",
-    ev.Cancelled: "cancelled",
-    ev.Rejected: "rejected",
-    ev.Completed: "completed",
-    ev.NoShow: "no_show",
-    ev.Expired: "expired",
-}
-
-
-def _changed(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
-    return msgspec.structs.replace(
-        body,
-        version=outcome.booking_version,
-        updated_at=format_us(outcome.at),
-        calendar_version=outcome.version,
-        **_changes(outcome.event),
-    )
-
-
-def _changes(event: ev.Event | None) -> dict[str, Any]:
-    """What an event changes of a booking as callers see it."""
-    changes: dict[str, Any] = {}
-    status = _STATUS.get(type(event)) if event is not None else None
-    if status is not None:
-        changes["status"] = status
-    if isinstance(event, ev.Cancelled):
-        changes["cancelled_by"] = event.cancelled_by
-    elif isinstance(event, ev.Booked):
-        changes["status"] = event.status
-    if isinstance(event, (ev.Booked, ev.Rescheduled)):
-        changes |= {"start": format_us(event.start), "end": format_us(event.start + event.duration)}
-    return changes
 
 
 def role_of(principal: Principal, on_behalf_of: str | None) -> str:
