@@ -28,7 +28,7 @@ from tests.support.server import Api, RunningServer, token_for
 
 LONG: Final = os.environ.get("SLOTCAST_PROVE") == "long"
 SEED: Final = int(os.environ.get("SLOTCAST_TEST_SEED", random.randrange(10**6)))
-EXAMPLES: Final = 200 if LONG else 4
+EXAMPLES: Final = 50 if LONG else 4
 SHARE: Final = 1 if LONG else 6
 """One operation in so many, another part each time, is asked with every combination that the description allows."""
 
