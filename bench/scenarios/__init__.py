@@ -9,6 +9,7 @@ from bench.scenarios import (
     book_hot,
     book_live,
     book_spread,
+    cluster,
     contend,
     fanout,
     growth,
@@ -36,4 +37,5 @@ SCENARIOS: dict[str, Scenario] = {
     "activate": activate.run,
     "growth": growth.run,
     "mixed": mixed.run,
+    "cluster": cluster.run,
 }
