@@ -12,7 +12,7 @@ from bench import compare, machine
 from bench.children import end_all, pin, raise_file_limit
 from bench.report import MACHINE, Refused, Row, Skipped, is_refused, print_rows, refused_row, skipped_row, write_json
 from bench.runner import Bench
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import NOT_QUICK, SCENARIOS, Scenario
 
 INTERRUPTED = 130
 
@@ -109,7 +109,7 @@ async def run(options: argparse.Namespace) -> int:
             pinned = pin()
             await _guarded(bench, rows, MACHINE, lambda b: machine.rows(b, pinned))
             bench.say(pinned)
-            names = options.only or list(SCENARIOS)
+            names = options.only or [name for name in SCENARIOS if not (options.quick and name in NOT_QUICK)]
             with bench.progress.steps("scenarios", len(names)) as step:
                 for name in names:
                     step(name)

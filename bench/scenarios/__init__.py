@@ -39,3 +39,6 @@ SCENARIOS: dict[str, Scenario] = {
     "mixed": mixed.run,
     "cluster": cluster.run,
 }
+
+NOT_QUICK = frozenset({"cluster"})
+"""Those that start too many processes for a quick run of everything; `--only` runs them, `--quick` or not."""
