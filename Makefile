@@ -43,8 +43,9 @@ lint: setup ## style, types and import direction; one line each when clean
 	printf 'lint-imports  '; report=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '\n%s\n' "$$report"; exit 1; }
 	grep '^Contracts:' <<<"$$report"
 
+# Two files at a time: most tests wait for processes of their own.
 test: lint ## lint, then every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # They read SLOTCAST_PROVE: `long` runs every seed and duration, `quick` or unset a short form.
 prove: setup ## faults and simulations in their long form (QUICK=1 for the short one)
