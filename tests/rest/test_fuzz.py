@@ -27,7 +27,10 @@ from tests.permissions.probes import QUERIES
 from tests.support.server import Api, RunningServer, token_for
 
 LONG: Final = os.environ.get("SLOTCAST_PROVE") == "long"
-SEED: Final = int(os.environ.get("SLOTCAST_TEST_SEED", random.randrange(10**6)))
+# Processes of one run have to collect the same tests, so they draw from what they have in common.
+SEED: Final = int(
+    os.environ.get("SLOTCAST_TEST_SEED") or random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(10**6)
+)
 EXAMPLES: Final = 50 if LONG else 3
 COMBINED: Final = 1 if LONG else 10
 """One operation in so many, another part each time, is asked with every combination that the description allows."""
