@@ -26,7 +26,10 @@ async def held_up(world: PostgresWorld, *shards: int, taken: bool = False) -> As
     blocker = await asyncpg.connect(world.dsn)
     try:
         async with blocker.transaction():
-            await blocker.execute("UPDATE shards SET epoch = epoch + $2 WHERE id = ANY ($1::int[])", shards, int(taken))
+            # A row that is only locked is handed on in order; who waits for a changed one may be overtaken.
+            await blocker.execute("SELECT FROM shards WHERE id = ANY ($1::int[]) FOR UPDATE", shards)
+            if taken:
+                await blocker.execute("UPDATE shards SET epoch = epoch + 1 WHERE id = ANY ($1::int[])", shards)
             yield
     finally:
         await blocker.close()
