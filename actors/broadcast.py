@@ -18,13 +18,16 @@ log = logging.getLogger("slotcast.views")
 
 
 class ViewKey(NamedTuple):
-    """`service_id` is empty for plain hours; the range is `[from_us, to_us)`."""
+    """`service_id` is empty for plain hours; the range is `[from_us, to_us)`; `duration` 0 is the service's usual
+    one.
+    """
 
     calendar_id: str
     service_id: str
     from_us: int
     to_us: int
     time_zone: str
+    duration: int = 0
 
 
 class Sink(Protocol):

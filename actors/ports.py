@@ -59,6 +59,9 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     guest: Guest | None = None
     manage_hash: bytes | None = None
     description: str | None = None
+    answers: dict[str, str] | None = None
+    manage_hashes: dict[str, bytes] | None = None
+    """Of a series: by booking."""
 
 
 NO_DETAILS = Details()
@@ -218,6 +221,13 @@ class Loaded(msgspec.Struct):
     recent_keys: list[int]
 
 
+class Terms(msgspec.Struct):
+    """What the catalogue says of a calendar: what can be booked there, and on which dates its business is closed."""
+
+    services: Mapping[str, Service]
+    holidays: frozenset[str]
+
+
 class StoredOutcome(msgspec.Struct):
     calendar_id: str
     fingerprint: bytes
@@ -232,8 +242,8 @@ class CalendarStore(Protocol):
         """
         ...
 
-    async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
-        """The services each of the calendars offers now."""
+    async def terms_of(self, calendar_ids: Sequence[str]) -> dict[str, Terms]:
+        """What holds in each of the calendars now."""
         ...
 
     async def business_of(self, calendar_id: str) -> str | None:

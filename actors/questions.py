@@ -10,7 +10,15 @@ from typing import Any, Final
 import msgspec
 
 from actors.calendar.slots import Slot, next_change_by_time, slots_between
-from actors.calendar.state import HOURLY, Calendar, Service
+from actors.calendar.state import (
+    HOURLY,
+    Calendar,
+    Service,
+    blocks_between,
+    claims_between,
+    lasting,
+    live_places,
+)
 from protocol import bodies, limits, public
 from protocol.errors import Refused, invalid
 from protocol.events import Schedule
@@ -33,6 +41,7 @@ _TYPE_OF_WHY: Final = {
     "hold": "hold",
     "booking": "appointment",
     "full": "appointment",
+    "cap": "cap",
 }
 _REASON_OF_WHY: Final = {
     "past": "In the past",
@@ -41,6 +50,7 @@ _REASON_OF_WHY: Final = {
     "hold": "Held by a client",
     "booking": "Booked by a client",
     "full": "All places are taken",
+    "cap": "No more of these are taken that day or week",
 }
 
 
@@ -57,11 +67,12 @@ class OpenSlots(Question, frozen=True, tag=True):
     to: str
     service_id: str | None = None
     time_zone: str | None = None
+    duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         time_zone = self.time_zone or calendar.time_zone
         from_us, to_us = bounds(self.from_, self.to, time_zone)
-        service = service_of(calendar, self.service_id)
+        service = service_of(calendar, self.service_id, self.duration)
         found = slots_between(calendar, service, from_us, to_us, now)
         body = bodies.SlotsAnswer(
             version=calendar.version,
@@ -81,13 +92,39 @@ class OpenStarts(Question, frozen=True, tag=True):
     service_id: str
     from_us: int
     to_us: int
+    duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        service = calendar.services.get(self.service_id)
+        terms = calendar.services.get(self.service_id)
+        service = lasting(terms, self.duration) if terms else None
         if service is None:
             return b"[]", END_OF_TIME
         found = slots_between(calendar, service, self.from_us, self.to_us, now)
         return _encode([(s.start, s.end) for s in found if s.state == "open"]), _due(calendar, service, found, now)
+
+
+class FreeAt(Question, frozen=True, tag=True):
+    """Which of these starts would fit as a part of a meeting that another calendar leads: open, and free of
+    everything.
+    """
+
+    starts: tuple[int, ...]
+    duration: int
+    before: int = 0
+    after: int = 0
+
+    def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
+        return _encode([s for s in self.starts if self._fits(calendar, s, now)]), _next_end(calendar, now)
+
+    def _fits(self, calendar: Calendar, start: int, now: int) -> bool:
+        end = start + self.duration
+        return (
+            calendar.hours.is_open(start, end)
+            and not blocks_between(calendar, start, end)
+            and not any(
+                live_places(k, now, None) for k in claims_between(calendar, start - self.before, end + self.after)
+            )
+        )
 
 
 class DayGrid(Question, frozen=True, tag=True):
@@ -122,6 +159,7 @@ class DayGrid(Question, frozen=True, tag=True):
             available=slot.state == "open",
             type=kind,
             reason=self._reason(slot) if self.staff and slot.why else None,
+            held_until=_text(slot.until) if slot.until else None,
         )
 
     def _reason(self, slot: Slot) -> str:
@@ -166,6 +204,7 @@ def _public_slot(slot: Slot) -> public.PublicSlot:
         available=slot.state == "open",
         remaining=slot.remaining,
         type=kind,
+        held_until=_text(slot.until) if slot.until else None,
     )
 
 
@@ -181,7 +220,7 @@ class Zone(Question, frozen=True, tag=True):
         return _encode(calendar.time_zone), END_OF_TIME
 
 
-AnyQuestion = OpenSlots | OpenStarts | DayGrid | PublicSlots | WorkingHours | Zone
+AnyQuestion = OpenSlots | OpenStarts | FreeAt | DayGrid | PublicSlots | WorkingHours | Zone
 
 
 def bounds(from_text: str, to_text: str, time_zone: str) -> tuple[int, int]:
@@ -215,13 +254,16 @@ def _bound(field: str, text: str, tz: Any, minute: int) -> int:
         raise invalid(field, "must be a date (2026-12-31) or an RFC 3339 time with offset") from None
 
 
-def service_of(calendar: Calendar, service_id: str | None) -> Service:
-    """The terms asked for; hours by the hour when none are. Raises `Refused(not_found)`."""
+def service_of(calendar: Calendar, service_id: str | None, duration: int = 0) -> Service:
+    """The terms asked for; hours by the hour when none are. Raises `Refused(not_found | duration_not_offered)`."""
     if service_id is None:
         return HOURLY
-    service = calendar.services.get(service_id)
-    if service is None:
+    terms = calendar.services.get(service_id)
+    if terms is None:
         raise Refused("not_found", "this professional offers no such service")
+    service = lasting(terms, duration)
+    if service is None:
+        raise Refused("duration_not_offered")
     return service
 
 
@@ -245,8 +287,12 @@ def hours_body(calendar_id: str, schedule: Schedule, version: int) -> bodies.Sch
 def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
     """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
     due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
-    ends = [r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now]
-    return min([due, *ends])
+    return min(due, _next_end(calendar, now))
+
+
+def _next_end(calendar: Calendar, now: int) -> int:
+    """When the next hold ends."""
+    return min((r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now), default=END_OF_TIME)
 
 
 def _clock(minutes: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence, Set
 
 from actors.activation import Activation, Waiter
 from actors.actor import Actor
+from actors.calendar.hours import hours_of
 from actors.futures import refuse, settle
 from actors.placement import shard_of
 from actors.ports import CalendarStore, Loaded
@@ -81,7 +82,8 @@ class Roster:
             actor.replace_state(loaded)
             self._watch.refresh(actor)
         for held in (calendar.holds or {}).values():
-            self._hold_ends(held.expires_at, calendar.id)
+            if held.expires_at:
+                self._hold_ends(held.expires_at, calendar.id)
 
     async def activate(self, calendar_id: str, business_id: str | None, deadline: float) -> Actor:
         """The active actor of a calendar. Raises `Refused`: `not_found` also when it is another business's."""
@@ -142,11 +144,12 @@ class Roster:
         async with self._refreshing:
             active = [c for c in calendar_ids if c in self.actors]
             for i in range(0, len(active), limits.activation_batch_max):
-                found = await self._store.services_of(active[i : i + limits.activation_batch_max])
-                for calendar_id, services in found.items():
+                found = await self._store.terms_of(active[i : i + limits.activation_batch_max])
+                for calendar_id, terms in found.items():
                     actor = self.actors.get(calendar_id)
                     if actor is not None:
-                        actor.calendar.services = services
+                        actor.calendar.services = terms.services
+                        actor.calendar.hours = hours_of(actor.calendar.hours.schedule, terms.holidays)
                         actor.answers = None
                         self._watch.refresh(actor)
 

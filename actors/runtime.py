@@ -14,9 +14,9 @@ import msgspec
 from actors.activation import Waiter
 from actors.actor import Actor, Parked
 from actors.calendar.apply import apply
-from actors.calendar.commands import Book
+from actors.calendar.commands import Book, BookSeries, Command, Settle
 from actors.calendar.decide import Refusal, decide
-from actors.calendar.state import Calendar
+from actors.calendar.state import Calendar, version_of
 from actors.futures import copy, fail, tell
 from actors.ports import (
     CalendarStore,
@@ -111,7 +111,7 @@ class Runtime:
             self._refuse(actor, work, decision, now)
             return
         if not decision:
-            tell(work, Outcome(calendar.version, now))
+            self._tell_settled(actor, work, Outcome(calendar.version, now))
             return
         last = decision[-1]
         outcome = Outcome(
@@ -136,7 +136,7 @@ class Runtime:
             # The journal has the events and will tell the caller the truth; only this state is of no use any more.
             log.exception("applying to calendar %s failed", calendar.id)
             actor.stale = True
-        if type(last) is ev.HoldPlaced:
+        if type(last) is ev.HoldPlaced and last.expires_at:
             self.timers.at(last.expires_at, calendar.id)
 
     def _refuse(self, actor: Actor, work: Work, refusal: Refusal, now: int) -> None:
@@ -146,7 +146,11 @@ class Runtime:
             self._journal.append(Entry(work, actor.shard, (), actor.calendar.version + 1, outcome, actor))
             actor.pending += 1
             _remember_in_flight(actor, work, work.key)
-        elif actor.pending:
+        else:
+            self._tell_settled(actor, work, outcome)
+
+    def _tell_settled(self, actor: Actor, work: Work, outcome: Outcome) -> None:
+        if actor.pending:
             # It may rest on events that are not durable yet; it is told when they are, or decided again.
             actor.park(Parked(outcome.version, lambda: self._answer(work, outcome), lambda: self._run(work), work))
         else:
@@ -287,8 +291,8 @@ class Runtime:
             # Used on another calendar, or by a request that another node answered.
             self._spawn(self._replay(None, work, work.key), "replay")
         else:
-            if loss is Loss.CODE_TAKEN and isinstance(work.command, Book):
-                work.command = msgspec.structs.replace(work.command, code=booking_code())
+            if loss is Loss.CODE_TAKEN:
+                work.command = _with_other_codes(work.command)
             self._run(work)
 
     # Housekeeping
@@ -308,10 +312,17 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
 
+def _with_other_codes(command: Command) -> Command:
+    if isinstance(command, Book | Settle):
+        return msgspec.structs.replace(command, code=booking_code())
+    if isinstance(command, BookSeries):
+        items = tuple(msgspec.structs.replace(i, code=booking_code()) for i in command.items)
+        return msgspec.structs.replace(command, items=items)
+    return command
+
+
 def _booking_version(calendar: Calendar, event: ev.Event) -> int:
-    booking_id = getattr(event, "id", None)
-    reservation = calendar.reservations.get(booking_id) if booking_id else None
-    return reservation.version + 1 if reservation else 1
+    return version_of(calendar, getattr(event, "id", "")) + 1
 
 
 def _remember_in_flight(actor: Actor, work: Work, key: IdempotencyKey) -> None:

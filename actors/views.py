@@ -8,17 +8,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from actors.broadcast import Broadcast, Sink, ViewKey
-from actors.calendar.slots import judge, next_change_by_time, slots_between, starts_between
+from actors.calendar.caps import Caps
+from actors.calendar.slots import Verdict, judge, next_change_by_time, slots_between, starts_between
 from actors.calendar.state import Calendar, Service
 from protocol import limits
 from protocol.frames import Frame
 from protocol.live import Delta, SlotView, encode_server
-from protocol.times import format_us
+from protocol.times import DAY, format_us
 
 __all__ = ["Changes", "Sink", "State", "View", "ViewKey"]
 
-State = tuple[str, int, int]
-"""A slot's state, free places and duration, as last published."""
+State = tuple[str, int, int, int]
+"""A slot's state, free places, duration, and when its hold ends, as last published."""
 
 Changes = dict[int, State | None]
 """By start; `None` for a start that is no slot any more."""
@@ -38,19 +39,22 @@ class View(Broadcast):
         self.outdated = False
         for slot in slots_between(calendar, service, key.from_us, key.to_us, now):
             self.starts.append(slot.start)
-            self.published[slot.start] = (slot.state, slot.remaining, service.duration)
+            self.published[slot.start] = (slot.state, slot.remaining, service.duration, slot.until)
         self.due = next_change_by_time(service, self.starts, now)
 
     def changes_in(self, calendar: Calendar, spans: Iterable[tuple[int, int]], now: int) -> Changes:
         """The states of the slots that events over `spans` may have changed."""
         s = self.service
+        caps = Caps(calendar, s, now)
+        # One meeting more or less may open or close the rest of its day or week.
+        reach = 8 * DAY if s.weekly_cap else 2 * DAY if s.daily_cap else 0
         found: Changes = {}
-        for a, b in spans:
+        for a, b in {(a - reach, b + reach) for a, b in spans}:
             low = bisect_right(self.starts, a - s.duration - s.after)
             high = bisect_left(self.starts, b + s.before)
             for start in self.starts[low:high]:
-                verdict = judge(calendar, s, start, now)
-                found[start] = (verdict.state, verdict.remaining, s.duration)
+                if start not in found:
+                    found[start] = _state(s, judge(calendar, s, start, now, caps=caps))
         return found
 
     def changes_of_everything(self, calendar: Calendar, service: Service | None, now: int) -> Changes:
@@ -64,9 +68,9 @@ class View(Broadcast):
         self.service = service
         self.starts = list(starts_between(calendar, service, self.key.from_us, self.key.to_us))
         del self.starts[limits.slots_per_answer_max :]
+        caps = Caps(calendar, service, now)
         for start in self.starts:
-            verdict = judge(calendar, service, start, now)
-            found[start] = (verdict.state, verdict.remaining, service.duration)
+            found[start] = _state(service, judge(calendar, service, start, now, caps=caps))
         self.due = next_change_by_time(service, self.starts, now)
         return found
 
@@ -109,5 +113,11 @@ class View(Broadcast):
         return [_slot_view(s, state) for s, state in sorted(self.published.items())]
 
 
+def _state(service: Service, v: Verdict) -> State:
+    return v.state, v.remaining, service.duration, v.until
+
+
 def _slot_view(start: int, state: State) -> SlotView:
-    return SlotView(format_us(start), format_us(start + state[2]), state[0], state[1])  # type: ignore[arg-type]
+    name, remaining, duration, until = state
+    end = format_us(start + duration)
+    return SlotView(format_us(start), end, name, remaining, format_us(until) if until else None)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Final
 
 from actors.actor import Actor
 from actors.calendar.apply import EVERYTHING, apply, touched
-from actors.calendar.state import HOURLY, Service
+from actors.calendar.state import HOURLY, Service, lasting
 from actors.ports import Clock, Entry
 from actors.views import Changes, View, ViewKey
 from protocol import events as ev
@@ -46,7 +46,7 @@ class Watch:
             actor.views = {}
         view = actor.views.get(key)
         if view is None:
-            service = _terms(actor, key.service_id)
+            service = _terms(actor, key)
             if service is None:
                 raise Refused("service_not_offered")
             if len(actor.views) >= limits.views_per_calendar_max:
@@ -152,8 +152,11 @@ class Watch:
 
 def _everything(actor: Actor, view: View, now: int) -> Changes:
     view.outdated = False
-    return view.changes_of_everything(actor.calendar, _terms(actor, view.key.service_id), now)
+    return view.changes_of_everything(actor.calendar, _terms(actor, view.key), now)
 
 
-def _terms(actor: Actor, service_id: str) -> Service | None:
-    return actor.calendar.services.get(service_id) if service_id else HOURLY
+def _terms(actor: Actor, key: ViewKey) -> Service | None:
+    if not key.service_id:
+        return HOURLY
+    service = actor.calendar.services.get(key.service_id)
+    return lasting(service, key.duration) if service else None

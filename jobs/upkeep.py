@@ -50,12 +50,12 @@ class Upkeep:
             for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
                 await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
         loop = asyncio.get_running_loop()
-        for row in await self._database.fetch("calendars_with_ended_holds", list(owned), _CALENDARS_AT_ONCE_MAX):
+        for row in await self._database.fetch("calendars_due", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.
             try:
                 await self._runtime.roster.activate(row["calendar_id"], row["business_id"], loop.time() + _EVERY_S)
             except Refused as refused:
-                log.warning("cannot end holds of calendar %s: %s", row["calendar_id"], refused.code)
+                log.warning("cannot end what is over in calendar %s: %s", row["calendar_id"], refused.code)
                 continue
             self._runtime.timers.sweep(row["calendar_id"])
 

@@ -280,13 +280,16 @@ class SlotsAnswer(Answer, kw_only=True):
 
 
 class GridSlot(Answer, kw_only=True, omit_defaults=True):
-    """`type` and `reason` tell why a slot is not available; the reason is for staff only."""
+    """`type` and `reason` tell why a slot is not available; the reason is for staff only. `held_until` is when a
+    hold on it ends.
+    """
 
     start: str
     end: str
     available: bool
-    type: Literal["appointment", "hold", "unavailable", "past", "notice", "horizon"] | None = None
+    type: Literal["appointment", "hold", "unavailable", "past", "notice", "horizon", "cap"] | None = None
     reason: str | None = None
+    held_until: str | None = None
 
 
 class DayAnswer(Answer, kw_only=True):

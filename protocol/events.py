@@ -11,20 +11,36 @@ import msgspec
 type_field = "type"
 
 
-class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Weekly working hours on the wall clock of `time_zone`, and dates on which other hours hold."""
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Weekly working hours on the wall clock of `time_zone`, less the breaks, and dates on which other hours hold.
+
+    `later` has the weekly hours and breaks that hold instead from some date on, in order of their dates.
+    """
 
     time_zone: str
     weekly: tuple["WeeklyRange", ...]
     overrides: tuple["Override", ...] = ()
+    breaks: tuple["WeeklyRange", ...] = ()
+    later: tuple["HoursFrom", ...] = ()
 
 
-class WeeklyRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Open from `start` to `end`, minutes after local midnight, every `weekday` (0 is Monday)."""
+class WeeklyRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From `start` to `end`, minutes after local midnight, every `weekday` (0 is Monday), at that location if one is
+    named.
+    """
 
     weekday: int
     start: int
     end: int
+    location_id: str | None = None
+
+
+class HoursFrom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Weekly hours that take effect on `date`."""
+
+    date: str
+    weekly: tuple[WeeklyRange, ...]
+    breaks: tuple[WeeklyRange, ...] = ()
 
 
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +54,19 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field=type_field, omit_de
     """One committed change of one calendar."""
 
 
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a meeting of several calendars takes up in another one: that calendar, and the reservation's id there."""
+
+    calendar_id: str
+    id: str
+
+
 class HoldPlaced(Event, frozen=True, gc=False, tag="hold.created"):
+    """`expires_at` is 0 for a part: it ends with the reservation of `leader`, the calendar that leads the meeting.
+
+    `marks` stand for the person and device of who holds; see `Booked`.
+    """
+
     id: str
     service_id: str
     start: int
@@ -51,6 +79,9 @@ class HoldPlaced(Event, frozen=True, gc=False, tag="hold.created"):
     session: str | None = None
     capacity: int = 1
     client_id: str | None = None
+    marks: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    leader: str | None = None
 
 
 class HoldReleased(Event, frozen=True, gc=False, tag="hold.released"):
@@ -62,7 +93,12 @@ class HoldExpired(Event, frozen=True, gc=False, tag="hold.expired"):
 
 
 class Booked(Event, frozen=True, gc=False, tag="booking.created"):
-    """`from_hold` tells that the hold of the same id became this booking."""
+    """`from_hold` tells that the hold of the same id became this booking.
+
+    `marks` are keyed digests that tell whether two bookings of an offering are of one person or device, and nothing
+    else. `series` names those that were booked together to recur. `doubled` was put over other bookings by staff,
+    on purpose.
+    """
 
     id: str
     code: str
@@ -77,6 +113,9 @@ class Booked(Event, frozen=True, gc=False, tag="booking.created"):
     session: str | None = None
     capacity: int = 1
     from_hold: bool = False
+    marks: tuple[str, ...] = ()
+    series: str | None = None
+    doubled: bool = False
 
 
 class Confirmed(Event, frozen=True, gc=False, tag="booking.confirmed"):
@@ -116,6 +155,8 @@ class Rescheduled(Event, frozen=True, gc=False, tag="booking.rescheduled"):
     after: int
     session: str | None = None
     capacity: int = 1
+    parts: tuple[Part, ...] = ()
+    doubled: bool = False
 
 
 class Amended(Event, frozen=True, gc=False, tag="booking.amended"):
@@ -131,6 +172,7 @@ class TimeBlocked(Event, frozen=True, gc=False, tag="time_off.created"):
     start: int
     end: int
     forced: bool = False
+    series: str | None = None
 
 
 class TimeUnblocked(Event, frozen=True, gc=False, tag="time_off.deleted"):
@@ -138,7 +180,10 @@ class TimeUnblocked(Event, frozen=True, gc=False, tag="time_off.deleted"):
 
 
 class ScheduleChanged(Event, frozen=True, gc=False, tag="schedule.changed"):
+    """`forced` when bookings stand outside the new hours and staff insisted."""
+
     schedule: Schedule
+    forced: bool = False
 
 
 AnyEvent = (

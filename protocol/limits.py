@@ -24,16 +24,36 @@ notice_minutes_max: Final = 90 * 24 * 60
 horizon_days_max: Final = 730
 horizon_days_default: Final = 90
 capacity_max: Final = 1_000
+durations_per_service_max: Final = 12
+cap_max: Final = 1_000
+questions_per_service_max: Final = 20
+options_per_question_max: Final = 50
+answer_chars_max: Final = 1_000
+resources_per_service_max: Final = 20
+"""Choices among resources that a service asks for; one of each kind is taken."""
+parts_per_meeting_max: Final = 10
+"""Other calendars that one meeting takes up."""
 
 # Schedules
 weekly_ranges_max: Final = 7 * 12
 overrides_max: Final = 400
+later_hours_max: Final = 24
+holidays_max: Final = 400
 
 # Calendars
 hold_ttl_default_s: Final = 5 * 60
 hold_ttl_max_s: Final = 15 * 60
 holds_per_holder_max: Final = 3
 time_off_days_max: Final = 366
+time_off_series_max: Final = 400
+"""Periods that one rule of recurring time off makes."""
+series_max: Final = 104
+"""Bookings of one series: two years, week by week."""
+series_days_max: Final = 750
+doubles_per_calendar_max: Final = 500
+done_days: Final = 8
+"""How long a calendar remembers a meeting that is over: for a week's cap, and for those marked as no-show later."""
+sweep_events_max: Final = 200
 blocks_per_calendar_max: Final = 2_000
 alternatives_max: Final = 5
 alternatives_tried_max: Final = 400

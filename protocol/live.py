@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.bodies import BookingCreate, HoldCreate, Moment, Reason, Uuid
+from protocol.bodies import BookingCreate, HoldCreate, Minutes, Moment, Reason, Uuid
 
 SUBPROTOCOL = "slotcast.v1"
 
@@ -38,6 +38,7 @@ class Subscribe(ClientMessage, kw_only=True, tag="subscribe"):
     to: str
     professional_id: Uuid | None = None
     service_id: Uuid | None = None
+    duration_minutes: Minutes | None = None
     time_zone: str | None = None
     since: Annotated[int, Meta(ge=0)] | None = None
 
@@ -98,13 +99,14 @@ LiveCommand = Hold | Release | Book | Confirm | Cancel | Reschedule
 decode_client = msgspec.json.Decoder(AnyClientMessage).decode
 
 
-class SlotView(msgspec.Struct, gc=False):
-    """One slot as viewers see it. `remaining` is the number of free places."""
+class SlotView(msgspec.Struct, gc=False, omit_defaults=True):
+    """One slot as viewers see it. `remaining` is the number of free places, `held_until` when the hold on it ends."""
 
     start: str
     end: str
     state: Literal["open", "held", "booked", "blocked"]
     remaining: int
+    held_until: str | None = None
 
 
 class ServerMessage(msgspec.Struct, kw_only=True, tag_field="type", omit_defaults=True):

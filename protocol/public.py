@@ -56,7 +56,8 @@ class PublicSlot(Answer, kw_only=True, omit_defaults=True):
     end: str
     available: bool
     remaining: int | None = None
-    type: Literal["appointment", "hold", "unavailable", "past", "notice", "horizon"] | None = None
+    type: Literal["appointment", "hold", "unavailable", "past", "notice", "horizon", "cap"] | None = None
+    held_until: str | None = None
     professional_ids: list[str] | None = None
 
 

@@ -146,6 +146,8 @@ class Batch:
                 after=event.after,
                 session=event.session,
                 capacity=event.capacity,
+                parts=event.parts or None,
+                doubled=event.doubled,
             )
         elif isinstance(event, ev.Amended):
             self._change(entry, event.id, notes=entry.work.details.notes, notes_set=True)
@@ -158,7 +160,7 @@ class Batch:
 
     def _book(self, entry: Entry, event: ev.Booked, added: Added) -> None:
         details, at = entry.work.details, entry.outcome.at
-        if details.guest is not None:
+        if details.guest is not None and event is next(e for e in entry.events if isinstance(e, ev.Booked)):
             guest = details.guest
             self._guests.append(
                 {"id": event.client_id, "business_id": entry.work.caller.business_id, "name": guest.name,
@@ -168,7 +170,8 @@ class Batch:
         if not event.from_hold:
             self._make(event.id, added)
             if details is not NO_DETAILS:
-                added.beyond = {"notes": details.notes, "manage_hash": _hex(details.manage_hash)}
+                manage_hash = (details.manage_hashes or {}).get(event.id, details.manage_hash)
+                added.beyond = {"notes": details.notes, "manage_hash": _hex(manage_hash), "answers": details.answers}
             return
         self._change(
             entry,
@@ -179,17 +182,23 @@ class Batch:
             notes=details.notes,
             notes_set=True,
             manage_hash=_hex(details.manage_hash),
+            answers=details.answers,
+            marks=event.marks,
             created_us=at,
         )
 
     def _change(self, entry: Entry, booking_id: str, **changes: Any) -> None:
-        """`None` is a value where the statement reads it as one: `session`, and `notes` with `notes_set`."""
-        changes["version"] = entry.outcome.booking_version
+        """`None` is a value where the statement reads it as one: `session` and `parts`, and `notes` with
+        `notes_set`.
+        """
         changes["updated_us"] = entry.outcome.at
         made = self._made.get(booking_id)
         if made is None:
-            self._changed.setdefault(booking_id, {"id": booking_id}).update(changes)
+            row = self._changed.setdefault(booking_id, {"id": booking_id, "steps": 0})
+            row.update(changes)
+            row["steps"] += 1
             return
+        changes["version"] = (made.beyond or {}).get("version", 1) + 1
         # A row made in this batch: nothing in it is held any more once something else happens to it.
         made.beyond = {**(made.beyond or {}), **changes, "holder": None, "expires_at": None}
 
@@ -199,7 +208,7 @@ class Batch:
             self._blocked[event.id] = {
                 "id": event.id, "business_id": work.caller.business_id, "calendar_id": work.calendar_id,
                 "start_us": event.start, "end_us": event.end, "description": work.details.description,
-                "forced": event.forced, "at": entry.outcome.at,
+                "forced": event.forced, "at": entry.outcome.at, "series": event.series,
             }  # fmt: skip
         elif isinstance(event, ev.TimeUnblocked):
             if self._blocked.pop(event.id, None) is None:

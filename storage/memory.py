@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from types import MappingProxyType
 
 from actors.calendar.apply import apply
+from actors.calendar.hours import hours_of
 from actors.calendar.state import Service, new_calendar
-from actors.ports import CalendarStore, Entry, Journal, JournalListener, Loaded, Loss, StoredOutcome, key_hash
+from actors.ports import CalendarStore, Entry, Journal, JournalListener, Loaded, Loss, StoredOutcome, Terms, key_hash
 from protocol import events as ev
 from protocol import limits
 from protocol.errors import Refused
@@ -192,6 +193,7 @@ class MemoryCalendars(CalendarStore):
         database = self._database
         row = database.calendars[calendar_id]
         calendar = new_calendar(calendar_id, row.time_zone)
+        calendar.hours = hours_of(calendar.hours.schedule, row.holidays)
         for stored in database.events.get(calendar_id, ()):
             apply(calendar, ev.decode(stored.data))
         calendar.services = self._offer(calendar_id)
@@ -202,9 +204,10 @@ class MemoryCalendars(CalendarStore):
         offered = self._database.calendars[calendar_id].service_ids
         return {s: self._database.services[s] for s in sorted(offered)}
 
-    async def services_of(self, calendar_ids: Sequence[str]) -> dict[str, Mapping[str, Service]]:
+    async def terms_of(self, calendar_ids: Sequence[str]) -> dict[str, Terms]:
         await asyncio.sleep(0)
-        return {c: self._offer(c) for c in calendar_ids if c in self._database.calendars}
+        known = self._database.calendars
+        return {c: Terms(self._offer(c), known[c].holidays) for c in calendar_ids if c in known}
 
     async def business_of(self, calendar_id: str) -> str | None:
         calendar = self._database.calendars.get(calendar_id)

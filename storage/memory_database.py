@@ -28,6 +28,7 @@ class MemoryRow(msgspec.Struct):
     capacity: int
     places: int
     code: str | None = None
+    doubled: bool = False
 
 
 class MemoryCalendar(msgspec.Struct):
@@ -35,6 +36,7 @@ class MemoryCalendar(msgspec.Struct):
     shard: int
     time_zone: str
     service_ids: set[str]
+    holidays: frozenset[str] = frozenset()
 
 
 class StoredEvent(NamedTuple):
@@ -113,7 +115,9 @@ class MemoryDatabase:
         if len(codes) != len(set(codes)):
             raise Guarded(Loss.CODE_TAKEN)
         for calendar_id in touched:
-            active = [r for r in rows.values() if r.calendar_id == calendar_id and r.status in _ACTIVE]
+            active = [
+                r for r in rows.values() if r.calendar_id == calendar_id and r.status in _ACTIVE and not r.doubled
+            ]
             active.sort(key=lambda r: r.blocked_from)
             for i, row in enumerate(active):
                 for other in active[i + 1 :]:
@@ -143,7 +147,7 @@ def _project(rows: dict[str, MemoryRow], calendar_id: str, event: ev.Event) -> N
         rows[event.id] = MemoryRow(
             calendar_id, event.status if booked else "held", event.start, event.start - event.before,
             event.start + event.duration + event.after, event.session or event.id, event.capacity, event.places,
-            event.code if booked else None,
+            event.code if booked else None, booked and event.doubled,
         )  # fmt: skip
     elif isinstance(event, ev.Booked):
         rows[event.id] = msgspec.structs.replace(rows[event.id], status=event.status, code=event.code)
@@ -153,7 +157,7 @@ def _project(rows: dict[str, MemoryRow], calendar_id: str, event: ev.Event) -> N
         rows[event.id] = msgspec.structs.replace(
             rows[event.id], start=event.start, blocked_from=event.start - event.before,
             blocked_to=event.start + event.duration + event.after, session=event.session or event.id,
-            capacity=event.capacity,
+            capacity=event.capacity, doubled=event.doubled,
         )  # fmt: skip
     elif isinstance(event, ev.Confirmed | ev.Cancelled | ev.Rejected | ev.Completed | ev.NoShow | ev.Expired):
         rows[event.id] = msgspec.structs.replace(rows[event.id], status=ev.tag_of(event).removeprefix("booking."))

@@ -7,11 +7,15 @@ from actors.calendar.hours import hours_of
 from actors.calendar.state import (
     Block,
     Calendar,
+    Done,
     Reservation,
     Session,
     Status,
+    extra_of,
     put_block,
+    put_double,
     put_on_line,
+    remember,
     take_off_line,
 )
 from protocol import events as ev
@@ -61,6 +65,7 @@ def _hold_placed(calendar: Calendar, e: ev.HoldPlaced) -> None:
         e.session,
         e.holder,
         e.expires_at,
+        extra_of(e.marks, e.parts, e.leader),
     )
     _claim(calendar, held, e.capacity)
 
@@ -74,8 +79,13 @@ def _booked(calendar: Calendar, e: ev.Booked) -> None:
         r.holder, r.expires_at = None, 0
         r.version += 1
         _no_hold(calendar, r)
+        if e.marks != r.marks:
+            _mark(calendar, r, e.marks)
         return
-    booked = Reservation(e.start, e.duration, e.before, e.after, e.id, e.status, e.service_id, e.places, 1, e.session)
+    extra = extra_of(e.marks, doubled=e.doubled)
+    booked = Reservation(
+        e.start, e.duration, e.before, e.after, e.id, e.status, e.service_id, e.places, 1, e.session, extra=extra
+    )
     _claim(calendar, booked, e.capacity)
 
 
@@ -89,12 +99,25 @@ def _ended(calendar: Calendar, e: ev.BookingEnd | ev.HoldReleased | ev.HoldExpir
     _unclaim(calendar, calendar.reservations[e.id])
 
 
+def _over(calendar: Calendar, e: ev.Completed | ev.NoShow) -> None:
+    status = "completed" if isinstance(e, ev.Completed) else "no_show"
+    done = (calendar.done or {}).get(e.id)
+    if done is not None:
+        done.status = status
+        done.version += 1
+        return
+    r = calendar.reservations[e.id]
+    _unclaim(calendar, r)
+    remember(calendar, Done(r.id, r.service_id, r.start, r.session or r.id, status, r.version + 1, r.leader))
+
+
 def _rescheduled(calendar: Calendar, e: ev.Rescheduled) -> None:
     r = calendar.reservations[e.id]
     _unclaim(calendar, r)
     r.start, r.duration, r.before, r.after = e.start, e.duration, e.before, e.after
     r.session = e.session
     r.version += 1
+    r.extra = extra_of(r.marks, e.parts, r.leader, doubled=e.doubled)
     _claim(calendar, r, e.capacity)
 
 
@@ -103,7 +126,7 @@ def _amended(calendar: Calendar, e: ev.Amended) -> None:
 
 
 def _time_blocked(calendar: Calendar, e: ev.TimeBlocked) -> None:
-    put_block(calendar, Block(e.id, e.start, e.end))
+    put_block(calendar, Block(e.id, e.start, e.end, e.series))
 
 
 def _time_unblocked(calendar: Calendar, e: ev.TimeUnblocked) -> None:
@@ -111,7 +134,7 @@ def _time_unblocked(calendar: Calendar, e: ev.TimeUnblocked) -> None:
 
 
 def _schedule_changed(calendar: Calendar, e: ev.ScheduleChanged) -> None:
-    calendar.hours = hours_of(e.schedule)
+    calendar.hours = hours_of(e.schedule, calendar.hours.holidays)
 
 
 def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
@@ -121,8 +144,13 @@ def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
         if calendar.holds is None:
             calendar.holds = {}
         calendar.holds[r.id] = r
+    if r.extra is not None:
+        _mark(calendar, r, r.extra.marks)
     if r.session is None:
-        put_on_line(calendar, r)
+        if r.doubled:
+            put_double(calendar, r)
+        else:
+            put_on_line(calendar, r)
         return
     if calendar.sessions is None:
         calendar.sessions = {}
@@ -141,8 +169,13 @@ def _unclaim(calendar: Calendar, r: Reservation) -> None:
     held = r.status == "held"
     if held:
         _no_hold(calendar, r)
+    if r.extra is not None:
+        _unmark(calendar, r)
     if r.session is None:
-        take_off_line(calendar, r)
+        if r.doubled:
+            calendar.doubles = [d for d in calendar.doubles or () if d is not r] or None
+        else:
+            take_off_line(calendar, r)
         return
     session = _session(calendar, r)
     session.members = [m for m in session.members if m is not r]
@@ -153,6 +186,26 @@ def _unclaim(calendar: Calendar, r: Reservation) -> None:
         assert calendar.sessions is not None
         del calendar.sessions[session.id]
         calendar.sessions = calendar.sessions or None
+
+
+def _mark(calendar: Calendar, r: Reservation, marks: tuple[str, ...]) -> None:
+    _unmark(calendar, r)
+    r.extra = extra_of(marks, r.parts, r.leader, doubled=r.doubled)
+    if not marks:
+        return
+    if calendar.marked is None:
+        calendar.marked = {}
+    for mark in marks:
+        calendar.marked[r.service_id, mark] = r
+
+
+def _unmark(calendar: Calendar, r: Reservation) -> None:
+    marked = calendar.marked or {}
+    for mark in r.marks:
+        # A hold that has ended may have been followed by another of the same person before its end was written.
+        if marked.get((r.service_id, mark)) is r:
+            del marked[r.service_id, mark]
+    calendar.marked = marked or None
 
 
 def _no_hold(calendar: Calendar, r: Reservation) -> None:
@@ -181,8 +234,8 @@ _APPLY: Final[dict[type[ev.Event], Callable[[Calendar, Any], None]]] = {
     ev.Confirmed: _confirmed,
     ev.Cancelled: _ended,
     ev.Rejected: _ended,
-    ev.Completed: _ended,
-    ev.NoShow: _ended,
+    ev.Completed: _over,
+    ev.NoShow: _over,
     ev.Expired: _ended,
     ev.Rescheduled: _rescheduled,
     ev.Amended: _amended,

@@ -1,46 +1,38 @@
 """May this be done? A pure function of state, command and time; `apply` then carries out what it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
-import msgspec
-
 from actors.calendar import commands as cmd
-from actors.calendar.hours import check_schedule
 from actors.calendar.lifecycle import ALLOWED_FROM, ONLY_ONCE_STARTED
-from actors.calendar.slots import Verdict, is_session_of, judge, live_places, nearest_open, on_grid
+from actors.calendar.periods import block_series, block_time, change_schedule, unblock
+from actors.calendar.refusal import Decision, Refusal
+from actors.calendar.series import book_series
+from actors.calendar.slots import nearest_open
+from actors.calendar.starts import clear_ended, place_at, refuse_answers, refuse_person, refuse_start
 from actors.calendar.state import (
     Calendar,
+    Done,
     Reservation,
     Service,
     Session,
+    blocks_between,
     claims_between,
+    lasting,
+    live_places,
+    members_of,
 )
 from protocol import events as ev
 from protocol import limits
-from protocol.derived_ids import session_id
-from protocol.times import SECOND, format_us
+from protocol.times import MINUTE, SECOND, START_OF_TIME
 
-
-class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Why not. `code` is one of `protocol.errors`; the calendar's version is told with it.
-
-    `alternatives` are open slots near the one asked for; `retry_at` is when a hold in the way ends;
-    `conflicts` are ids of bookings in the way.
-    """
-
-    code: str
-    detail: str = ""
-    alternatives: tuple[tuple[int, int], ...] = ()
-    conflicts: tuple[str, ...] = ()
-    retry_at: int = 0
-
+__all__ = ["Decision", "Refusal", "decide"]
 
 _NOT_OFFERED: Final = Refusal("service_not_offered")
 
-Decision = list[ev.Event] | Refusal
-
-_CODE_OF_WHY: Final = {"past": "in_the_past", "notice": "too_soon", "horizon": "beyond_horizon"}
+_NO_CHOICE: Final = Refusal("duration_not_offered")
+_PART: Final = Refusal("invalid_transition", "it is part of a meeting that another calendar leads")
 
 
 def decide(calendar: Calendar, command: cmd.Command, now: int) -> Decision:
@@ -56,15 +48,15 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
     mine = sum(r.holder == c.holder and r.expires_at > now for r in (calendar.holds or {}).values())
     if mine >= limits.holds_per_holder_max:
         return Refusal("hold_limit", f"at most {limits.holds_per_holder_max} holds at once in a calendar")
-    service = calendar.services.get(c.service_id)
-    if service is None:
-        return _NOT_OFFERED
-    refusal = _refuse_start(calendar, service, c.start, c.places, now)
+    service = _terms(calendar, c.service_id, c.duration)
+    if isinstance(service, Refusal):
+        return service
+    refusal = refuse_start(calendar, service, c.start, c.places, now) or _refuse_holder(calendar, service, c, now)
     if refusal is not None:
         return refusal
-    before, after, session, capacity = _place_at(calendar, service, c.start, now)
+    before, after, session, capacity = place_at(calendar, service, c.start, now)
     return [
-        *_clear_ended(calendar, service, c.start, now),
+        *clear_ended(calendar, service, c.start, now),
         ev.HoldPlaced(
             c.id,
             service.id,
@@ -78,29 +70,88 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
             session,
             capacity,
             c.client_id,
+            c.marks,
+            c.parts,
         ),
     ]
+
+
+def _refuse_holder(calendar: Calendar, service: Service, c: cmd.Hold, now: int) -> Refusal | None:
+    """Who holds may not have said yet who they are; then only what is known of them counts."""
+    if service.guard == "strict" and not any(mark.startswith("d:") for mark in c.marks):
+        return Refusal("identity_required", "holding this takes a device token")
+    if not c.marks:
+        return None
+    # Who it is may be said when booking; an empty mark stands for that and is nobody's.
+    return refuse_person(calendar, service, (*c.marks, "e:"), now)
+
+
+def _hold_part(calendar: Calendar, c: cmd.HoldPart, now: int) -> Decision:
+    if c.id in calendar.reservations:
+        return []  # asked again by a coordinator that does not know how far it came
+    end = c.start + c.duration
+    if not calendar.hours.is_open(c.start, end):
+        return Refusal("outside_hours", "another calendar of this meeting is closed then")
+    if blocks_between(calendar, c.start, end):
+        return Refusal("slot_unavailable", "another calendar of this meeting has time off then")
+    claims = claims_between(calendar, c.start - c.before, end + c.after)
+    if any(live_places(k, now, None) for k in claims):
+        return Refusal("slot_unavailable", "another calendar of this meeting is taken then")
+    return [
+        *(ev.HoldExpired(r.id) for k in claims for r in members_of(k) if r.has_ended(now)),
+        ev.HoldPlaced(
+            c.id, c.service_id, c.start, c.duration, c.before, c.after, c.places, 0, f"part:{c.leader}", leader=c.leader
+        ),
+    ]
+
+
+def _settle(calendar: Calendar, c: cmd.Settle, now: int) -> Decision:
+    """Follows what the leading calendar has decided; asked again, there is nothing more to do."""
+    part = calendar.reservations.get(c.id)
+    if part is None or part.leader is None:
+        return []
+    held = part.status == "held"
+    booked = ev.Booked(
+        part.id, c.code, "confirmed", part.service_id, part.start, part.duration, part.before, part.after, part.places,
+        from_hold=True,
+    )  # fmt: skip
+    if c.became == "booked":
+        return [booked] if held else []
+    if c.became == "completed":
+        return [booked, ev.Completed(part.id)] if held else [ev.Completed(part.id)]
+    return [ev.HoldReleased(part.id) if held else ev.Cancelled(part.id, "leader")]
+
+
+def _check_hold(calendar: Calendar, c: cmd.CheckHold, now: int) -> Decision:
+    held = calendar.reservations.get(c.id)
+    return Refusal("hold_gone") if held is None or held.has_ended(now) else []
 
 
 def _release(calendar: Calendar, c: cmd.Release, now: int) -> Decision:
     held = calendar.reservations.get(c.id)
     if held is None or held.status != "held":
         return Refusal("hold_gone")
-    return [ev.HoldReleased(c.id)]
+    return _PART if held.leader else [ev.HoldReleased(c.id)]
 
 
 def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
     if c.if_version is not None and c.if_version != calendar.version:
         return Refusal("calendar_changed")
-    service = calendar.services.get(c.service_id)
-    if service is None:
-        return _NOT_OFFERED
+    service = _terms(calendar, c.service_id, c.duration)
+    if isinstance(service, Refusal):
+        return service
+    if service.required or service.guard != "none":
+        refusal = refuse_answers(service, c.answered) or refuse_person(calendar, service, c.marks, now, own=c.hold_id)
+        if refusal is not None:
+            return refusal
     if c.hold_id is not None:
         return _book_held(calendar, service, c, c.hold_id, now)
-    refusal = _refuse_start(calendar, service, c.start, c.places, now)
+    refusal = refuse_start(calendar, service, c.start, c.places, now, double=c.double)
     if refusal is not None:
         return refusal
-    before, after, session, capacity = _place_at(calendar, service, c.start, now)
+    if c.double and _stands_in_the_way(calendar, service, c.start, now):
+        return _book_over(calendar, service, c)
+    before, after, session, capacity = place_at(calendar, service, c.start, now)
     booked = ev.Booked(
         c.id,
         c.code,
@@ -114,17 +165,46 @@ def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
         c.client_id,
         session,
         capacity,
+        marks=c.marks if service.guard != "none" else (),
     )
-    return [*_clear_ended(calendar, service, c.start, now), booked]
+    return [*clear_ended(calendar, service, c.start, now), booked]
+
+
+def _book_over(calendar: Calendar, service: Service, c: cmd.Book) -> Decision:
+    if len(calendar.doubles or ()) >= limits.doubles_per_calendar_max:
+        return Refusal("limit_reached", f"at most {limits.doubles_per_calendar_max} double bookings")
+    if c.places > 1:
+        return Refusal("too_many_attendees", "a double booking takes one")
+    return [
+        ev.Booked(
+            c.id, c.code, "confirmed", service.id, c.start, service.duration, service.before, service.after, 1,
+            c.client_id, marks=c.marks if service.guard != "none" else (), doubled=True,
+        )
+    ]  # fmt: skip
+
+
+def _stands_in_the_way(
+    calendar: Calendar, service: Service, start: int, now: int, ignoring: Reservation | None = None
+) -> bool:
+    """Whether a booking there would have to be put over others, and not just among them."""
+    _, _, session, _ = place_at(calendar, service, start, now, ignoring=ignoring)
+    for claim in claims_between(calendar, start - service.before, start + service.duration + service.after):
+        taken = live_places(claim, now, ignoring)
+        joins = isinstance(claim, Session) and claim.id == session and taken < claim.capacity
+        if taken and not joins:
+            return True
+    return False
 
 
 def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, now: int) -> Decision:
     """The hold has the time already: hours and notice were judged when it was placed."""
     held = calendar.reservations.get(hold_id)
-    if held is None or held.status != "held" or held.expires_at <= now:
+    if held is None or held.status != "held" or held.leader or held.has_ended(now):
         return Refusal("hold_gone", alternatives=tuple(nearest_open(calendar, service, c.start, now, c.places)))
     if (held.start, held.service_id, held.places) != (c.start, service.id, c.places):
         return Refusal("validation_failed", "the hold is for another start, service or number of attendees")
+    if c.duration and c.duration != held.duration:
+        return Refusal("validation_failed", "the hold is for another duration")
     return [
         ev.Booked(
             held.id,
@@ -140,6 +220,7 @@ def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, 
             held.session,
             _capacity_of(calendar, held),
             from_hold=True,
+            marks=c.marks if service.guard != "none" else (),
         )
     ]
 
@@ -152,146 +233,114 @@ def _change_status(calendar: Calendar, c: cmd.StatusCommand, now: int) -> Decisi
         return Refusal("invalid_transition", f"the booking is {booking.status}")
     if isinstance(c, ONLY_ONCE_STARTED) and now < booking.start:
         return Refusal("not_yet")
+    if isinstance(c, cmd.Cancel) and isinstance(booking, Reservation):
+        service = calendar.services.get(booking.service_id)
+        late = _too_late(booking, c.notice, service.cancel_notice if service else -1, now)
+        if late is not None:
+            return late
     return [_STATUS_EVENT[type(c)](c)]
+
+
+def _too_late(booking: Reservation, of_business: int, of_service: int, now: int) -> Refusal | None:
+    """For who is bound by it: until how long before the start one may change one's mind."""
+    if of_business < 0:
+        return None
+    notice = of_service if of_service >= 0 else of_business
+    if not notice or now <= booking.start - notice:
+        return None
+    return Refusal(
+        "too_late_to_cancel", f"possible until {notice // MINUTE} minutes before the start; ask the business"
+    )
 
 
 def _reschedule(calendar: Calendar, c: cmd.Reschedule, now: int) -> Decision:
     booking = _booking(calendar, c.id, c.if_version)
     if isinstance(booking, Refusal):
         return booking
-    if booking.start <= now:
+    if not isinstance(booking, Reservation) or booking.start <= now:
         return Refusal("invalid_transition", "the booking has started")
-    s = calendar.services.get(booking.service_id)
-    if s is None:
+    terms = calendar.services.get(booking.service_id)
+    if terms is None:
         return _NOT_OFFERED
-    refusal = _refuse_start(calendar, s, c.start, booking.places, now, ignoring=booking)
+    late = _too_late(booking, c.notice, terms.move_notice if terms.move_notice >= 0 else terms.cancel_notice, now)
+    if late is not None:
+        return late
+    if c.hold_id is not None:
+        return _move_into(calendar, booking, c.start, c.hold_id, now)
+    if booking.parts:
+        return Refusal("invalid_transition", "a meeting of several calendars moves by a hold of all of them")
+    s = lasting(terms, booking.duration) or terms
+    refusal = refuse_start(calendar, s, c.start, booking.places, now, ignoring=booking, double=c.double)
     if refusal is not None:
         return refusal
-    before, after, session, capacity = _place_at(calendar, s, c.start, now, ignoring=booking)
+    if c.double and _stands_in_the_way(calendar, s, c.start, now, booking):
+        if booking.places > 1:
+            return Refusal("too_many_attendees", "a double booking takes one")
+        return [ev.Rescheduled(c.id, c.start, s.duration, s.before, s.after, doubled=True)]
+    before, after, session, capacity = place_at(calendar, s, c.start, now, ignoring=booking)
     return [
-        *_clear_ended(calendar, s, c.start, now),
+        *clear_ended(calendar, s, c.start, now),
         ev.Rescheduled(c.id, c.start, s.duration, before, after, session, capacity),
     ]
 
 
+def _move_into(calendar: Calendar, booking: Reservation, start: int, hold_id: str, now: int) -> Decision:
+    """The hold ends and the booking takes its place, with the parts that were held for it."""
+    held = calendar.reservations.get(hold_id)
+    if held is None or held.status != "held" or held.leader or held.has_ended(now):
+        return Refusal("hold_gone")
+    if (held.start, held.service_id, held.places) != (start, booking.service_id, booking.places):
+        return Refusal("validation_failed", "the hold is for another start, service or number of attendees")
+    return [
+        ev.HoldReleased(hold_id),
+        ev.Rescheduled(
+            booking.id, held.start, held.duration, held.before, held.after, held.session, _capacity_of(calendar, held),
+            held.parts,
+        ),
+    ]  # fmt: skip
+
+
 def _amend(calendar: Calendar, c: cmd.Amend, now: int) -> Decision:
     booking = _booking(calendar, c.id, c.if_version)
+    if isinstance(booking, Done):
+        return Refusal("invalid_transition", f"the booking is {booking.status}")
     return booking if isinstance(booking, Refusal) else [ev.Amended(c.id)]
 
 
-def _block_time(calendar: Calendar, c: cmd.BlockTime, now: int) -> Decision:
-    if len(calendar.blocks or ()) >= limits.blocks_per_calendar_max:
-        return Refusal("limit_reached", f"at most {limits.blocks_per_calendar_max} periods of time off")
-    inside = [k for k in claims_between(calendar, c.start, c.end) if k.start < c.end and k.end > c.start]
-    in_the_way = [
-        r
-        for k in inside
-        for r in (k.members if isinstance(k, Session) else (k,))
-        if r.status != "held" or r.expires_at > now
-    ]
-    if in_the_way and not c.force:
-        return Refusal(
-            "time_off_conflict",
-            f"{len(in_the_way)} bookings or holds stand in that period",
-            conflicts=tuple(r.id for r in in_the_way[:50]),
-        )
-    return [ev.TimeBlocked(c.id, c.start, c.end, bool(in_the_way))]
-
-
-def _unblock(calendar: Calendar, c: cmd.Unblock, now: int) -> Decision:
-    if not any(b.id == c.id for b in calendar.blocks or ()):
-        return Refusal("not_found", "there is no such time off")
-    return [ev.TimeUnblocked(c.id)]
-
-
-def _change_schedule(calendar: Calendar, c: cmd.ChangeSchedule, now: int) -> Decision:
-    check_schedule(c.schedule)
-    return [ev.ScheduleChanged(c.schedule)]
-
-
 def _sweep(calendar: Calendar, c: cmd.Sweep, now: int) -> Decision:
-    return [ev.HoldExpired(r.id) for r in (calendar.holds or {}).values() if r.expires_at <= now]
+    ended: Iterator[ev.Event] = (ev.HoldExpired(r.id) for r in (calendar.holds or {}).values() if r.has_ended(now))
+    events = list(islice(ended, limits.sweep_events_max))
+    return events + list(islice(_over(calendar, now), limits.sweep_events_max - len(events)))
 
 
-def _booking(calendar: Calendar, booking_id: str, if_version: int | None) -> Reservation | Refusal:
-    booking = calendar.reservations.get(booking_id)
+def _over(calendar: Calendar, now: int) -> Iterator[ev.Event]:
+    """What time has made of bookings. What has begun stands at the front of the line, because what is over leaves
+    it.
+    """
+    begun = claims_between(calendar, START_OF_TIME, now)
+    for r in (r for k in begun if k.start <= now for r in members_of(k) if r.leader is None):
+        if r.status == "pending":
+            yield ev.Expired(r.id)
+        elif r.status == "confirmed" and r.end <= now:
+            yield ev.Completed(r.id)
+
+
+def _terms(calendar: Calendar, service_id: str, duration: int) -> Service | Refusal:
+    service = calendar.services.get(service_id)
+    if service is None:
+        return _NOT_OFFERED
+    return (lasting(service, duration) or _NO_CHOICE) if duration else service
+
+
+def _booking(calendar: Calendar, booking_id: str, if_version: int | None) -> Reservation | Done | Refusal:
+    booking = calendar.reservations.get(booking_id) or (calendar.done or {}).get(booking_id)
     if booking is None or booking.status == "held":
         return Refusal("invalid_transition", "the booking has ended")
+    if booking.leader is not None:
+        return _PART
     if if_version is not None and booking.version != if_version:
         return Refusal("version_mismatch")
     return booking
-
-
-def _refuse_start(
-    calendar: Calendar,
-    service: Service,
-    start: int,
-    places: int,
-    now: int,
-    *,
-    ignoring: Reservation | None = None,
-) -> Refusal | None:
-    if places > service.capacity:
-        return Refusal("too_many_attendees", f"a session takes {service.capacity}")
-    verdict = judge(calendar, service, start, now, ignoring=ignoring)
-    if verdict.why in _CODE_OF_WHY:
-        return Refusal(_CODE_OF_WHY[verdict.why])
-    off = on_grid(calendar, service, start)
-    if off:
-        return Refusal(off, alternatives=tuple(nearest_open(calendar, service, start, now, places)))
-    if verdict.state == "open" and verdict.remaining >= places:
-        return None
-    return _taken(calendar, service, start, places, now, verdict)
-
-
-def _taken(calendar: Calendar, service: Service, start: int, places: int, now: int, verdict: Verdict) -> Refusal:
-    retry_at = 0
-    if verdict.state == "held":
-        claims = claims_between(calendar, start - service.before, start + service.duration + service.after)
-        ends = [
-            r.expires_at for k in claims for r in (k.members if isinstance(k, Session) else (k,)) if r.status == "held"
-        ]
-        retry_at = max(ends, default=0)
-    detail = f"{format_us(start)} is {verdict.state}" if verdict.state != "open" else "not enough places left"
-    return Refusal(
-        "slot_unavailable",
-        detail,
-        alternatives=tuple(nearest_open(calendar, service, start, now, places)),
-        retry_at=retry_at,
-    )
-
-
-def _clear_ended(calendar: Calendar, service: Service, start: int, now: int) -> list[ev.Event]:
-    if not calendar.holds:
-        return []
-    claims = claims_between(calendar, start - service.before, start + service.duration + service.after)
-    return [
-        ev.HoldExpired(r.id)
-        for k in claims
-        for r in (k.members if isinstance(k, Session) else (k,))
-        if r.status == "held" and r.expires_at <= now
-    ]
-
-
-def _place_at(
-    calendar: Calendar, service: Service, start: int, now: int, *, ignoring: Reservation | None = None
-) -> tuple[int, int, str | None, int]:
-    """The buffers, session and capacity a place at `start` comes with; no session for an exclusive service.
-
-    Who joins a session takes its terms, not those the service has by now: its members block one span together. The id
-    of a new one follows from calendar, version, service and start, so that deciding stays a pure function.
-    """
-    if service.capacity == 1:
-        return service.before, service.after, None, 1
-    for claim in claims_between(calendar, start, start + service.duration):
-        if (
-            isinstance(claim, Session)
-            and is_session_of(claim, service, start)
-            and live_places(claim, now, ignoring)  # else nobody is left to join, and it ends with this decision
-        ):
-            return claim.before, claim.after, claim.id, claim.capacity
-    new = session_id(calendar.id, service.id, start, calendar.version)
-    return service.before, service.after, new, service.capacity
 
 
 def _capacity_of(calendar: Calendar, r: Reservation) -> int:
@@ -308,8 +357,12 @@ _STATUS_EVENT: Final[dict[type[cmd.Command], Callable[[Any], ev.Event]]] = {
 
 _DECIDE: Final[dict[type[cmd.Command], Callable[[Calendar, Any, int], Decision]]] = {
     cmd.Hold: _hold,
+    cmd.HoldPart: _hold_part,
+    cmd.Settle: _settle,
+    cmd.CheckHold: _check_hold,
     cmd.Release: _release,
     cmd.Book: _book,
+    cmd.BookSeries: book_series,
     cmd.Confirm: _change_status,
     cmd.Cancel: _change_status,
     cmd.Reject: _change_status,
@@ -317,8 +370,9 @@ _DECIDE: Final[dict[type[cmd.Command], Callable[[Calendar, Any, int], Decision]]
     cmd.MarkNoShow: _change_status,
     cmd.Reschedule: _reschedule,
     cmd.Amend: _amend,
-    cmd.BlockTime: _block_time,
-    cmd.Unblock: _unblock,
-    cmd.ChangeSchedule: _change_schedule,
+    cmd.BlockTime: block_time,
+    cmd.BlockSeries: block_series,
+    cmd.Unblock: unblock,
+    cmd.ChangeSchedule: change_schedule,
     cmd.Sweep: _sweep,
 }

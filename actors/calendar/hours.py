@@ -5,6 +5,8 @@ A range that the clock change shortens or lengthens has fewer or more slots; slo
 time from the start of their range.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -21,6 +23,8 @@ DAY_MINUTES = 24 * 60
 _DAYS_CACHED_MAX = 1_024
 
 Span = tuple[int, int]
+Ranges = tuple[Span, ...]
+NO_HOLIDAYS: frozenset[str] = frozenset()
 
 
 def default_schedule(time_zone: str) -> Schedule:
@@ -34,17 +38,11 @@ def default_schedule(time_zone: str) -> Schedule:
 def check_schedule(schedule: Schedule) -> None:
     """Raises `Refused(validation_failed)` naming the first field that makes no sense."""
     zone(schedule.time_zone)
-    if len(schedule.weekly) > limits.weekly_ranges_max:
-        raise invalid("weekly", f"at most {limits.weekly_ranges_max} ranges")
+    _check_weekly("", schedule.weekly, schedule.breaks)
     if len(schedule.overrides) > limits.overrides_max:
         raise invalid("overrides", f"at most {limits.overrides_max} dates")
-    by_weekday: dict[int, list[Span]] = {}
-    for i, r in enumerate(schedule.weekly):
-        if not 0 <= r.weekday <= 6:
-            raise invalid(f"weekly[{i}].weekday", "must be 0 (Monday) to 6 (Sunday)")
-        by_weekday.setdefault(r.weekday, []).append((r.start, r.end))
-    for ranges in by_weekday.values():
-        _check_ranges("weekly", ranges)
+    if len(schedule.later) > limits.later_hours_max:
+        raise invalid("later", f"at most {limits.later_hours_max} changes of hours ahead")
     seen: set[str] = set()
     for i, override in enumerate(schedule.overrides):
         parse_date(f"overrides[{i}].date", override.date)
@@ -52,6 +50,24 @@ def check_schedule(schedule: Schedule) -> None:
             raise invalid(f"overrides[{i}].date", "stands there twice")
         seen.add(override.date)
         _check_ranges(f"overrides[{i}].ranges", list(override.ranges))
+    for i, later in enumerate(schedule.later):
+        parse_date(f"later[{i}].date", later.date)
+        if i and later.date <= schedule.later[i - 1].date:
+            raise invalid(f"later[{i}].date", "must come after the one before")
+        _check_weekly(f"later[{i}].", later.weekly, later.breaks)
+
+
+def _check_weekly(where: str, weekly: Sequence[WeeklyRange], breaks: Sequence[WeeklyRange]) -> None:
+    for name, ranges in (("weekly", weekly), ("breaks", breaks)):
+        if len(ranges) > limits.weekly_ranges_max:
+            raise invalid(where + name, f"at most {limits.weekly_ranges_max} ranges")
+        by_weekday: dict[int, list[Span]] = {}
+        for i, r in enumerate(ranges):
+            if not 0 <= r.weekday <= 6:
+                raise invalid(f"{where}{name}[{i}].weekday", "must be 0 (Monday) to 6 (Sunday)")
+            by_weekday.setdefault(r.weekday, []).append((r.start, r.end))
+        for of_day in by_weekday.values():
+            _check_ranges(where + name, of_day)
 
 
 def _check_ranges(field: str, ranges: list[Span]) -> None:
@@ -63,25 +79,57 @@ def _check_ranges(field: str, ranges: list[Span]) -> None:
         raise invalid(field, "ranges of one day must not overlap")
 
 
+def less_breaks(ranges: Iterable[Span], breaks: Iterable[Span]) -> Ranges:
+    """What is left of a day's ranges; both in order and without overlaps."""
+    left = sorted(ranges)
+    for a, b in breaks:
+        left = [s for x, y in left for s in ((x, min(y, a)), (max(x, b), y)) if s[0] < s[1]]
+    return tuple(left)
+
+
+def _by_weekday(weekly: Sequence[WeeklyRange], breaks: Sequence[WeeklyRange]) -> tuple[Ranges, ...]:
+    return tuple(
+        less_breaks(
+            ((r.start, r.end) for r in weekly if r.weekday == day),
+            ((r.start, r.end) for r in breaks if r.weekday == day),
+        )
+        for day in range(7)
+    )
+
+
 class Hours:
-    """A schedule made ready to answer: when is it open? Shared by all calendars with that schedule."""
+    """A schedule made ready to answer: when is it open? Shared by all calendars with that schedule.
 
-    __slots__ = ("_by_weekday", "_days", "_overrides", "schedule", "tz")
+    On `holidays` of the business nobody works, but for those who have hours of their own for that date.
+    """
 
-    def __init__(self, schedule: Schedule) -> None:
+    __slots__ = ("_changes", "_days", "_overrides", "_weeks", "holidays", "schedule", "tz")
+
+    def __init__(self, schedule: Schedule, holidays: frozenset[str] = NO_HOLIDAYS) -> None:
         self.schedule = schedule
+        self.holidays = holidays
         self.tz: ZoneInfo = zone(schedule.time_zone)
-        self._by_weekday: list[list[Span]] = [[] for _ in range(7)]
-        for r in schedule.weekly:
-            self._by_weekday[r.weekday].append((r.start, r.end))
-        self._overrides = {o.date: o.ranges for o in schedule.overrides}
+        self._changes = [later.date for later in schedule.later]
+        self._weeks = [
+            _by_weekday(schedule.weekly, schedule.breaks),
+            *(_by_weekday(later.weekly, later.breaks) for later in schedule.later),
+        ]
+        self._overrides = {o.date: tuple(sorted(o.ranges)) for o in schedule.overrides}
         self._days: dict[int, tuple[Span, ...]] = {}
+
+    def _ranges(self, day: date) -> Ranges:
+        name = day.isoformat()
+        ranges = self._overrides.get(name)
+        if ranges is not None:
+            return ranges
+        if name in self.holidays:
+            return ()
+        return self._weeks[bisect_right(self._changes, name)][day.weekday()]
 
     def of_date(self, day: date) -> list[Span]:
         """The open spans of one local date, `[start, end)`, in order."""
-        ranges = self._overrides.get(day.isoformat())
         spans: list[Span] = []
-        for start, end in sorted(self._by_weekday[day.weekday()] if ranges is None else ranges):
+        for start, end in self._ranges(day):
             a, b = local_us(day, start, self.tz), local_us(day, end, self.tz)
             # A zone may skip a whole date (Apia, 30 December 2011): such a day has no hours.
             if a < b and local_date(a, self.tz) == day:
@@ -108,6 +156,10 @@ class Hours:
                     found.append(span)
         return found
 
+    def is_open(self, from_us: int, to_us: int) -> bool:
+        """Whether one span holds all of it."""
+        return any(a <= from_us and to_us <= b for a, b in self.near(from_us))
+
     def _read(self, from_us: int, to_us: int) -> list[Span]:
         day = local_date(from_us, self.tz) - timedelta(days=1)
         last = local_date(max(from_us, to_us - 1), self.tz) + timedelta(days=1)
@@ -124,7 +176,31 @@ class Hours:
         return found
 
 
+class Occasion:
+    """Hours that are one span, however long: a party's."""
+
+    __slots__ = ("span", "tz")
+
+    def __init__(self, span: Span, time_zone: str) -> None:
+        self.span = span
+        self.tz: ZoneInfo = zone(time_zone)
+
+    def near(self, us: int) -> tuple[Span, ...]:
+        return tuple(self.between(us, us + 1))
+
+    def between(self, from_us: int, to_us: int) -> list[Span]:
+        return [self.span] if self.span[0] < to_us and self.span[1] > from_us else []
+
+
+AnyHours = Hours | Occasion
+
+
 @lru_cache(maxsize=4_096)
-def hours_of(schedule: Schedule) -> Hours:
+def hours_of(schedule: Schedule, holidays: frozenset[str] = NO_HOLIDAYS) -> Hours:
     """The shared `Hours` of a schedule; a hundred thousand calendars with default hours hold one."""
-    return Hours(schedule)
+    return Hours(schedule, holidays)
+
+
+@lru_cache(maxsize=4_096)
+def occasion_of(span: Span, time_zone: str) -> Occasion:
+    return Occasion(span, time_zone)

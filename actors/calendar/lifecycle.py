@@ -1,14 +1,26 @@
 """The life of a booking, drawn in one place.
 
-    held ──book──► pending ──confirm──► confirmed ──complete──► completed
-     │                │                   │  │
-     │                ├─reject──► rejected ◄─┘ ├──no_show──► no_show
+    held ──book──► pending ──confirm──► confirmed ──complete, (end passes)──► completed
+     │                │                   │  │                                  │
+     │                ├─reject──► rejected ◄─┘ ├──no_show──► no_show ◄──no_show──┘
      │                ├─cancel──► cancelled ◄──┘
      │                └─(start passes)──► expired
      └─(time to live passes, release)──► gone
 
-A booking is rejected by those who offer the time, cancelled by either side. Completing and marking a no-show are
-possible only once the booking has started. Statuses on the right are final and no longer claim time.
+| step | who may | until when |
+|---|---|---|
+| book | who may make bookings; staff also over others | the hold's end, else the service's notice before the start |
+| confirm | those who offer the time | the start |
+| reject | those who offer the time | a pending one: the start; a confirmed one: its end |
+| cancel | either side | staff: its end; clients: the service's or else the business's notice before the start |
+| reschedule | either side | staff: its start; clients: the same notice |
+| complete | those who offer the time | from the start on |
+| no_show | those who offer the time | from the start on, for `limits.done_days` days also once it is completed |
+| (start passes), (end passes) | time, by `Sweep` | |
+
+`pending` claims its time as `confirmed` does. Statuses on the right are final and claim none. A part of a meeting
+that another calendar leads has the life of that one; only `Settle` changes it. Rescheduling is one event: code, id
+and status stay.
 """
 
 from typing import Final
@@ -21,14 +33,14 @@ from actors.calendar.commands import (
     MarkNoShow,
     Reject,
 )
-from actors.calendar.state import Status
+from actors.calendar.state import OverStatus, Status
 
-ALLOWED_FROM: Final[dict[type[AnyCommand], tuple[Status, ...]]] = {
+ALLOWED_FROM: Final[dict[type[AnyCommand], tuple[Status | OverStatus, ...]]] = {
     Confirm: ("pending",),
     Cancel: ("pending", "confirmed"),
     Reject: ("pending", "confirmed"),
     Complete: ("confirmed",),
-    MarkNoShow: ("confirmed",),
+    MarkNoShow: ("confirmed", "completed"),
 }
 
 ONLY_ONCE_STARTED: Final[tuple[type[AnyCommand], ...]] = (Complete, MarkNoShow)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from actors.calendar.caps import Caps
 from actors.calendar.state import (
     Calendar,
     Claim,
@@ -15,21 +16,29 @@ from actors.calendar.state import (
     Session,
     blocks_between,
     claims_between,
+    hours_for,
+    live_places,
+    members_of,
 )
 from protocol import limits
 from protocol.errors import invalid
 from protocol.times import DAY
 
 SlotState = Literal["open", "held", "booked", "blocked"]
-Why = Literal["past", "notice", "horizon", "time_off", "hold", "booking", "full", ""]
+Why = Literal["past", "notice", "horizon", "time_off", "hold", "booking", "full", "cap", ""]
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The state of one start, the places still free, and why it is not open."""
+    """The state of one start, the places still free, and why it is not open.
+
+    `until` is when what holds it ends, if nobody books it (0 where that is not known). `joins` a session that there is.
+    """
 
     state: SlotState
     remaining: int
     why: Why = ""
+    until: int = 0
+    joins: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -38,23 +47,30 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
     state: SlotState
     remaining: int
     why: Why = ""
+    until: int = 0
 
 
 _PAST = Verdict("blocked", 0, "past")
 _NOTICE = Verdict("blocked", 0, "notice")
 _HORIZON = Verdict("blocked", 0, "horizon")
 _TIME_OFF = Verdict("blocked", 0, "time_off")
-_HELD = Verdict("held", 0, "hold")
 _BOOKED = Verdict("booked", 0, "booking")
-_FULL_HELD = Verdict("held", 0, "full")
+_CAPPED = Verdict("blocked", 0, "cap")
 _FULL = Verdict("booked", 0, "full")
 _OPEN = Verdict("open", 1)
 
 
 def judge(
-    calendar: Calendar, service: Service, start: int, now: int, *, ignoring: Reservation | None = None
+    calendar: Calendar,
+    service: Service,
+    start: int,
+    now: int,
+    *,
+    ignoring: Reservation | None = None,
+    caps: Caps | None = None,
 ) -> Verdict:
-    """The state of a start that lies on the grid. `ignoring` is a reservation about to move away.
+    """The state of a start that lies on the grid. `ignoring` is a reservation about to move away; `caps` are the
+    counts for that service and time, where many starts are asked about.
 
     Buffers are blocked against other claims only: they may reach into closed hours and time off.
     """
@@ -64,9 +80,13 @@ def judge(
     end = start + service.duration
     if calendar.blocks and blocks_between(calendar, start, end):
         return _TIME_OFF
-    return _judge_claims(
+    verdict = _judge_claims(
         service, start, now, claims_between(calendar, start - service.before, end + service.after), ignoring
     )
+    if service.capped and verdict.state == "open" and not verdict.joins:
+        caps = caps or Caps(calendar, service, now, ignoring)
+        return _CAPPED if caps.reached(start) else verdict
+    return verdict
 
 
 def _outside(service: Service, start: int, now: int) -> Verdict | None:
@@ -97,9 +117,21 @@ def _judge_claims(
     if len(claims) == 1 and isinstance(first, Session) and is_session_of(first, service, start):
         left = first.capacity - live_places(first, now, ignoring)
         if left > 0:
-            return Verdict("open", left)
-        return _FULL_HELD if first.held else _FULL
-    return _HELD if all(_is_only_held(c) for c in claims) else _BOOKED
+            return Verdict("open", left, joins=True)
+        return Verdict("held", 0, "full", _first_end(first, now)) if first.held else _FULL
+    if all(_is_only_held(c) for c in claims):
+        return Verdict("held", 0, "hold", _last_end(claims, now))
+    return _BOOKED
+
+
+def _last_end(claims: Sequence[Claim], now: int) -> int:
+    """When all of these holds will have ended; 0 where one does not end by itself."""
+    ends = [r.expires_at for c in claims for r in members_of(c) if not r.has_ended(now)]
+    return max(ends, default=0) if all(ends) else 0
+
+
+def _first_end(session: Session, now: int) -> int:
+    return min((r.expires_at for r in session.members if r.expires_at > now), default=0)
 
 
 def is_session_of(session: Session, service: Service, start: int) -> bool:
@@ -115,20 +147,6 @@ def is_session_of(session: Session, service: Service, start: int) -> bool:
     )
 
 
-def _has_ended(reservation: Reservation, now: int) -> bool:
-    return reservation.status == "held" and reservation.expires_at <= now
-
-
-def live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
-    """The places of a claim without holds that have ended and without `ignoring`."""
-    if isinstance(claim, Reservation):
-        return 0 if claim is ignoring or _has_ended(claim, now) else claim.places
-    places = claim.taken
-    if claim.held or ignoring is not None:
-        places -= sum(r.places for r in claim.members if r is ignoring or _has_ended(r, now))
-    return places
-
-
 def _is_only_held(claim: Claim) -> bool:
     if isinstance(claim, Reservation):
         return claim.status == "held"
@@ -140,7 +158,7 @@ def on_grid(calendar: Calendar, service: Service, start: int) -> str:
 
     The grid of a range of hours starts where the range starts; the meeting must end within the range.
     """
-    for opens, closes in calendar.hours.near(start):
+    for opens, closes in hours_for(calendar, service).near(start):
         if opens <= start and start + service.duration <= closes:
             return "" if (start - opens) % service.step == 0 else "off_grid"
     return "outside_hours"
@@ -148,7 +166,7 @@ def on_grid(calendar: Calendar, service: Service, start: int) -> str:
 
 def starts_between(calendar: Calendar, service: Service, from_us: int, to_us: int) -> Iterator[int]:
     """The starts of the service's grid in `[from_us, to_us)`, in order."""
-    for opens, closes in calendar.hours.between(from_us, to_us):
+    for opens, closes in hours_for(calendar, service).between(from_us, to_us):
         first = opens if opens >= from_us else opens + -(-(from_us - opens) // service.step) * service.step
         yield from range(first, min(closes - service.duration + 1, to_us), service.step)
 
@@ -163,8 +181,9 @@ def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int
         raise invalid("to", f"more than {limits.slots_per_answer_max} slots; ask for a shorter range")
     if not starts:
         return []
-    if calendar.blocks:
-        return [_slot(service, start, judge(calendar, service, start, now)) for start in starts]
+    if calendar.blocks or calendar.doubles or service.capped:
+        caps = Caps(calendar, service, now)
+        return [_slot(service, start, judge(calendar, service, start, now, caps=caps)) for start in starts]
     # Claims and starts both rise, so the claims near a start are a window that moves along.
     claims = claims_between(calendar, starts[0] - service.before, starts[-1] + service.duration + service.after)
     duration, before, reach = service.duration, service.before, service.duration + service.after
@@ -186,7 +205,7 @@ def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int
 
 
 def _slot(service: Service, start: int, v: Verdict) -> Slot:
-    return Slot(start, start + service.duration, v.state, v.remaining, v.why)
+    return Slot(start, start + service.duration, v.state, v.remaining, v.why, v.until)
 
 
 def nearest_open(calendar: Calendar, service: Service, around: int, now: int, places: int = 1) -> list[tuple[int, int]]:
@@ -199,6 +218,7 @@ def nearest_open(calendar: Calendar, service: Service, around: int, now: int, pl
     after = starts_between(calendar, service, around, around + week)
     # Walk the days before backwards without listing the whole week.
     before = _starts_before(calendar, service, low, around)
+    caps = Caps(calendar, service, now)
     found: list[int] = []
     a, b = next(after, None), next(before, None)
     for _ in range(limits.alternatives_tried_max):
@@ -210,7 +230,7 @@ def nearest_open(calendar: Calendar, service: Service, around: int, now: int, pl
             candidate, b = b, next(before, None)
         if candidate is None:
             break
-        verdict = judge(calendar, service, candidate, now)
+        verdict = judge(calendar, service, candidate, now, caps=caps)
         if verdict.state == "open" and verdict.remaining >= places:
             found.append(candidate)
     return [(s, s + service.duration) for s in sorted(found)]

@@ -8,7 +8,8 @@ The line is kept in pieces: putting a claim among ten thousand moves those of on
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
 from types import MappingProxyType
@@ -16,16 +17,24 @@ from typing import Final, Literal
 
 import msgspec
 
-from actors.calendar.hours import Hours, default_schedule, hours_of
-from protocol.times import HOUR
+from actors.calendar.hours import AnyHours, Hours, default_schedule, hours_of
+from protocol import limits
+from protocol.events import Part
+from protocol.times import DAY, HOUR
 
 Status = Literal["held", "pending", "confirmed"]
+OverStatus = Literal["completed", "no_show"]
+Guard = Literal["none", "standard", "strict"]
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """The terms of a service that bear on time. All lengths are microseconds.
+    """The terms of a service, or of an offering, that bear on time. All lengths are microseconds.
 
-    `approval` makes bookings start pending instead of confirmed.
+    `durations` are those to choose from, `duration` is what holds without a choice. Of meetings of this service
+    there are at most `daily_cap` a day and `weekly_cap` a week (0: no cap), by the calendar's wall clock; a shared
+    session is one. `approval` makes bookings start pending instead of confirmed. `cancel_notice` and `move_notice`
+    are -1 where the business's own hold. `required` are questions that must be answered. `own_hours` hold instead
+    of the calendar's. `guard` says whether a person, or with `strict` a device too, may have only one booking.
     """
 
     id: str
@@ -38,6 +47,26 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     horizon: int = 0
     capacity: int = 1
     approval: bool = False
+    durations: tuple[int, ...] = ()
+    daily_cap: int = 0
+    weekly_cap: int = 0
+    cancel_notice: int = -1
+    move_notice: int = -1
+    required: tuple[str, ...] = ()
+    guard: Guard = "none"
+    own_hours: AnyHours | None = None
+
+    @property
+    def capped(self) -> bool:
+        return self.daily_cap > 0 or self.weekly_cap > 0
+
+
+@lru_cache(maxsize=4_096)
+def lasting(service: Service, duration: int) -> Service | None:
+    """The terms with one of the durations to choose from (0: the usual one); `None` where that is no choice."""
+    if duration in (0, service.duration):
+        return service
+    return msgspec.structs.replace(service, duration=duration) if duration in service.durations else None
 
 
 HOURLY: Final = Service("", "", HOUR, HOUR)
@@ -65,6 +94,24 @@ class Span(msgspec.Struct, gc=False):
         return self.start + self.duration + self.after
 
 
+class Extra(msgspec.Struct, gc=False):
+    """What few reservations have: see `protocol.events`. `leader` is the calendar that leads the meeting this is a
+    part of.
+    """
+
+    marks: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    leader: str | None = None
+    doubled: bool = False
+
+
+def extra_of(
+    marks: tuple[str, ...] = (), parts: tuple[Part, ...] = (), leader: str | None = None, *, doubled: bool = False
+) -> Extra | None:
+    """`None` where there is nothing out of the ordinary."""
+    return Extra(marks, parts, leader, doubled) if marks or parts or leader or doubled else None
+
+
 class Reservation(Span, gc=False):
     """A hold or a live booking. `holder` and `expires_at` (0: never) matter only while it is held."""
 
@@ -76,6 +123,27 @@ class Reservation(Span, gc=False):
     session: str | None = None
     holder: str | None = None
     expires_at: int = 0
+    extra: Extra | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return self.extra.parts if self.extra else ()
+
+    @property
+    def leader(self) -> str | None:
+        return self.extra.leader if self.extra else None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return self.extra.marks if self.extra else ()
+
+    @property
+    def doubled(self) -> bool:
+        return self.extra is not None and self.extra.doubled
+
+    def has_ended(self, now: int) -> bool:
+        """Whether it is a hold whose time is over, though that may not be written yet."""
+        return self.status == "held" and 0 < self.expires_at <= now
 
 
 class Session(Span, gc=False):
@@ -90,17 +158,34 @@ class Session(Span, gc=False):
 
 
 class Block(msgspec.Struct, gc=False):
-    """Time off, `[start, end)`."""
+    """Time off, `[start, end)`. `series` is common to those that one rule made."""
 
     id: str
     start: int
     end: int
+    series: str | None = None
+
+
+class Done(msgspec.Struct, gc=False):
+    """A meeting that is over: it claims no time, but counts for caps, and may still turn out to be a no-show.
+
+    `meeting` is the session's id where places were shared, else the booking's.
+    """
+
+    id: str
+    service_id: str
+    start: int
+    meeting: str
+    status: OverStatus
+    version: int
+    leader: str | None = None
 
 
 Claim = Reservation | Session
 
 
 PIECE_MAX: Final = 2048
+_DONE_TIDY_AT: Final = 64
 _start: Final = attrgetter("start")
 
 
@@ -127,6 +212,14 @@ class Calendar(msgspec.Struct):
     blocks: list[Block] | None = None
     holds: dict[str, Reservation] | None = None
     """Those of the reservations that are held."""
+    doubles: list[Reservation] | None = None
+    """Those that staff put over others on purpose, in order of their starts: beside the line, where claims never
+    overlap.
+    """
+    marked: dict[tuple[str, str], Reservation] | None = None
+    """By service and mark, whose it is."""
+    done: dict[str, Done] | None = None
+    """What was over in the last days."""
     services: Mapping[str, Service] = NO_SERVICES
 
     @property
@@ -139,8 +232,39 @@ def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
     return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), [], {})
 
 
+def hours_for(calendar: Calendar, service: Service) -> AnyHours:
+    return service.own_hours or calendar.hours
+
+
+def version_of(calendar: Calendar, booking_id: str) -> int:
+    """The version of a booking that is live or was over lately; 0 of any other."""
+    r = calendar.reservations.get(booking_id) or (calendar.done or {}).get(booking_id)
+    return r.version if r else 0
+
+
+def members_of(claim: Claim) -> Sequence[Reservation]:
+    return claim.members if isinstance(claim, Session) else (claim,)
+
+
+def live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
+    """The places of a claim without holds that have ended and without `ignoring`."""
+    if isinstance(claim, Reservation):
+        return 0 if claim is ignoring or claim.has_ended(now) else claim.places
+    places = claim.taken
+    if claim.held or ignoring is not None:
+        places -= sum(r.places for r in claim.members if r is ignoring or r.has_ended(now))
+    return places
+
+
 def claims_between(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:
-    """The claims whose blocked span touches `[from_us, to_us)`, in order."""
+    """The claims whose blocked span touches `[from_us, to_us)`: those of the line in order, then the doubled ones."""
+    found = _on_line(calendar, from_us, to_us)
+    if calendar.doubles:
+        found.extend(r for r in calendar.doubles if r.start - r.before < to_us and r.blocked_to > from_us)
+    return found
+
+
+def _on_line(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:
     line = calendar.line
     if not line:
         return []
@@ -180,6 +304,22 @@ def put_on_line(calendar: Calendar, claim: Claim) -> None:
     piece.insert(bisect_right(piece, claim.start, key=_start), claim)
     if len(piece) > PIECE_MAX:
         line[p : p + 1] = [piece[: PIECE_MAX // 2], piece[PIECE_MAX // 2 :]]
+
+
+def put_double(calendar: Calendar, reservation: Reservation) -> None:
+    if calendar.doubles is None:
+        calendar.doubles = []
+    calendar.doubles.insert(bisect_right(calendar.doubles, reservation.start, key=_start), reservation)
+
+
+def remember(calendar: Calendar, done: Done) -> None:
+    """Also forgets what was over long before."""
+    kept = calendar.done or {}
+    if len(kept) >= _DONE_TIDY_AT:
+        limit = done.start - limits.done_days * DAY
+        kept = {d.id: d for d in kept.values() if d.start >= limit}
+    kept[done.id] = done
+    calendar.done = kept
 
 
 def take_off_line(calendar: Calendar, claim: Claim) -> None:

@@ -11,6 +11,7 @@ from actors.questions import bounds
 from protocol import limits
 from protocol.errors import Refused, invalid
 from protocol.live import Subscribe
+from protocol.times import MINUTE
 from server import permissions
 from server.principal import Principal
 from storage import catalogue
@@ -74,7 +75,9 @@ async def _open(node: "Node", visitor: Visitor, message: Subscribe, calendar_id:
         raise invalid("from", "without login, from and to are dates")
     business_id = principal.business_id
     time_zone = message.time_zone or await node.switchboard.time_zone(calendar_id, business_id)
-    key = ViewKey(calendar_id, message.service_id or "", *bounds(message.from_, message.to, time_zone), time_zone)
+    duration = (message.duration_minutes or 0) * MINUTE
+    from_us, to_us = bounds(message.from_, message.to, time_zone)
+    key = ViewKey(calendar_id, message.service_id or "", from_us, to_us, time_zone, duration)
     return await node.switchboard.watch(key, business_id)
 
 

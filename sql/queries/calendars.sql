@@ -4,13 +4,20 @@ SELECT c.id::text, c.business_id::text, c.shard, c.time_zone, c.schedule::text,
     coalesce((SELECT max(e.version) FROM events e WHERE e.calendar_id = c.id), 0) AS version,
     (SELECT json_agg(json_build_array(b.id, b.status, b.service_id, to_us(b.start_at), to_us(b.end_at),
             to_us(lower(b.blocked)), to_us(upper(b.blocked)), b.attendees, b.version, b.session_id, b.capacity,
-            b.holder, coalesce(to_us(b.expires_at), 0)) ORDER BY b.start_at, b.id)::text
+            b.holder, coalesce(to_us(b.expires_at), 0),
+            CASE WHEN cardinality(b.marks) > 0 OR b.parts IS NOT NULL OR b.leader_id IS NOT NULL OR b.doubled THEN
+                json_build_array(coalesce(to_json(b.marks), '[]'), coalesce(b.parts, '[]'), b.leader_id, b.doubled) END
+            ) ORDER BY b.start_at, b.id)::text
         FROM bookings b WHERE b.calendar_id = c.id AND b.status IN ('held', 'pending', 'confirmed')) AS reservations,
-    (SELECT json_agg(json_build_array(t.id, to_us(t.start_at), to_us(t.end_at)) ORDER BY t.start_at, t.id)::text
+    (SELECT json_agg(json_build_array(b.id, b.service_id, to_us(b.start_at), b.session_id, b.status, b.version,
+            b.leader_id) ORDER BY b.start_at, b.id)::text
+        FROM bookings b WHERE b.calendar_id = c.id AND b.status IN ('completed', 'no_show')
+            AND b.start_at > now() - make_interval(days => $2)) AS done,
+    (SELECT json_agg(json_build_array(t.id, to_us(t.start_at), to_us(t.end_at), t.series_id)
+            ORDER BY t.start_at, t.id)::text
         FROM time_off t WHERE t.calendar_id = c.id) AS blocks,
-    (SELECT array_agg(p.service_id::text ORDER BY p.service_id) FROM professional_services p
-        JOIN services s ON s.id = p.service_id AND s.deleted_at IS NULL
-        WHERE p.professional_id = c.id) AS service_ids,
+    offered_by(p.id) AS service_ids,
+    holidays_of(p.business_id, p.location_id) AS holidays,
     (SELECT array_agg(k.scope || E'\n' || k.key) FROM idempotency_keys k
         WHERE k.calendar_id = c.id AND k.created_at > now() - interval '24 hours') AS recent_keys
 FROM calendars c JOIN professionals p ON p.id = c.id AND p.deleted_at IS NULL
@@ -18,24 +25,52 @@ WHERE c.id = ANY ($1::uuid[]);
 
 -- name: service_terms
 SELECT id::text, business_id::text, duration_minutes, step_minutes, buffer_before_minutes, buffer_after_minutes,
-    notice_minutes, horizon_days, capacity, confirmation
+    notice_minutes, horizon_days, capacity, confirmation, durations_minutes, daily_cap, weekly_cap,
+    cancellation_notice_minutes, reschedule_notice_minutes,
+    ARRAY(SELECT q ->> 'id' FROM jsonb_array_elements(questions) AS q WHERE (q -> 'required')::boolean) AS required
 FROM services WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL;
 
--- name: services_of_calendars
-SELECT c.id::text AS calendar_id, array_remove(array_agg(s.id::text ORDER BY s.id), NULL) AS service_ids
-FROM unnest($1::uuid[]) AS c (id)
-LEFT JOIN professional_services p ON p.professional_id = c.id
-LEFT JOIN services s ON s.id = p.service_id AND s.deleted_at IS NULL
-GROUP BY c.id;
+-- name: offering_terms
+SELECT id::text, business_id::text, type, start_date::text, end_date::text, day_start, day_end, time_zone,
+    duration_minutes, max_attendees, anti_scalping, confirmation, notice_minutes
+FROM offerings WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL;
+
+-- name: terms_of_calendars
+SELECT p.id::text AS calendar_id, offered_by(p.id) AS service_ids, holidays_of(p.business_id, p.location_id) AS holidays
+FROM professionals p WHERE p.id = ANY ($1::uuid[]);
 
 -- name: find_outcome
 SELECT calendar_id::text, fingerprint, outcome::text FROM idempotency_keys
 WHERE scope = $1 AND key = $2 AND created_at > now() - interval '24 hours';
 
--- name: calendars_with_ended_holds
-SELECT DISTINCT b.calendar_id::text AS calendar_id, b.business_id::text AS business_id
-FROM bookings b JOIN calendars c ON c.id = b.calendar_id
-WHERE b.status = 'held' AND b.expires_at < now() AND c.shard = ANY ($1::int[]) LIMIT $2;
+-- name: calendars_due
+-- Where time has ended a hold, or a booking that nobody has ended; a part of another calendar's meeting waits for that one.
+SELECT DISTINCT d.calendar_id::text AS calendar_id, d.business_id::text AS business_id
+FROM (
+    SELECT calendar_id, business_id FROM bookings WHERE status = 'held' AND expires_at < now()
+    UNION ALL
+    SELECT calendar_id, business_id FROM bookings
+    WHERE status IN ('pending', 'confirmed') AND start_at <= now() AND (status = 'pending' OR end_at <= now())
+        AND leader_id IS NULL
+) AS d JOIN calendars c ON c.id = d.calendar_id
+WHERE c.shard = ANY ($1::int[]) LIMIT $2;
+
+-- name: parts_astray
+-- Parts of meetings, in the calendars of these shards, that are not as their leader has it: a part lives as long as an
+-- active row of the leading calendar names it. What a leader is only about to hold it names already.
+SELECT f.calendar_id::text AS calendar_id, f.business_id::text AS business_id, f.id::text AS id,
+    CASE l.status WHEN 'held' THEN 'held' WHEN 'pending' THEN 'booked' WHEN 'confirmed' THEN 'booked'
+        WHEN 'completed' THEN 'completed' WHEN 'no_show' THEN 'completed' ELSE 'gone' END AS became
+FROM bookings f JOIN calendars c ON c.id = f.calendar_id
+LEFT JOIN LATERAL (
+    SELECT b.status FROM bookings b
+    WHERE b.calendar_id = f.leader_id AND b.parts @> jsonb_build_array(jsonb_build_array(f.calendar_id, f.id))
+    ORDER BY b.updated_at DESC LIMIT 1
+) AS l ON true
+WHERE f.leader_id IS NOT NULL AND f.status IN ('held', 'pending', 'confirmed') AND c.shard = ANY ($1::int[])
+    AND NOT (f.status = 'held' AND coalesce(l.status, '') = 'held')
+    AND NOT (f.status = 'confirmed' AND coalesce(l.status, '') IN ('pending', 'confirmed'))
+LIMIT $2;
 
 -- name: forget_old_keys
 WITH old AS (

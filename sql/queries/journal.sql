@@ -21,15 +21,19 @@ WITH fence AS (
 ), made AS (
     INSERT INTO bookings (id, business_id, calendar_id, service_id, client_id, code, status, start_at, end_at,
                           blocked, session_id, capacity, attendees, version, holder, expires_at, notes,
-                          cancelled_by, reason, manage_hash, created_at, updated_at)
+                          cancelled_by, reason, manage_hash, created_at, updated_at, marks, series_id, doubled,
+                          answers, parts, leader_id)
     SELECT b.id, b.business_id, b.calendar_id, (m ->> 'service_id')::uuid, (m ->> 'client_id')::uuid, m ->> 'code',
            coalesce(m ->> 'status', 'held'), from_us(b.starts), from_us(b.starts + b.duration),
            tstzrange(from_us(b.starts - (m -> 'before')::bigint),
                      from_us(b.starts + b.duration + (m -> 'after')::bigint)),
            coalesce((m ->> 'session')::uuid, b.id), coalesce((m ->> 'capacity')::int, 1), (m -> 'places')::int,
-           coalesce((m ->> 'version')::int, 1), m ->> 'holder', from_us((m ->> 'expires_at')::bigint), m ->> 'notes',
+           coalesce((m ->> 'version')::int, 1), m ->> 'holder', from_us(nullif((m ->> 'expires_at')::bigint, 0)), m ->> 'notes',
            m ->> 'cancelled_by', m ->> 'reason', decode(m ->> 'manage_hash', 'hex'),
-           from_us(coalesce((m ->> 'created_us')::bigint, b.at)), from_us(coalesce((m ->> 'updated_us')::bigint, b.at))
+           from_us(coalesce((m ->> 'created_us')::bigint, b.at)), from_us(coalesce((m ->> 'updated_us')::bigint, b.at)),
+           CASE WHEN jsonb_array_length(m -> 'marks') > 0 THEN ARRAY(SELECT jsonb_array_elements_text(m -> 'marks')) END,
+           (m ->> 'series')::uuid, coalesce((m -> 'doubled')::boolean, false), nullif(m -> 'answers', 'null'),
+           nullif(m -> 'parts', 'null'), (m ->> 'leader')::uuid
     FROM (
         SELECT (a.made ->> 'id')::uuid AS id, a.business_id, a.calendar_id, (a.made -> 'start')::bigint AS starts,
                (a.made -> 'duration')::bigint AS duration, a.made AS m, a.at
@@ -46,7 +50,11 @@ WITH fence AS (
             ELSE tstzrange(from_us(u.start - u.before), from_us(u.start + u.duration + u.after)) END,
         session_id = CASE WHEN u.start IS NULL THEN b.session_id ELSE coalesce(u.session, b.id) END,
         capacity = coalesce(u.capacity, b.capacity),
-        version = u.version,
+        version = b.version + u.steps,
+        marks = coalesce(u.marks, b.marks),
+        doubled = CASE WHEN u.start IS NULL THEN b.doubled ELSE coalesce(u.doubled, false) END,
+        parts = CASE WHEN u.start IS NULL THEN b.parts ELSE u.parts END,
+        answers = coalesce(u.answers, b.answers),
         holder = NULL,
         expires_at = NULL,
         notes = CASE WHEN u.notes_set THEN u.notes ELSE b.notes END,
@@ -57,7 +65,7 @@ WITH fence AS (
         updated_at = from_us(u.updated_us)
     FROM jsonb_to_recordset($7::jsonb) AS u (
         id uuid, status text, code text, client_id uuid, start bigint, duration bigint, before bigint, after bigint,
-        session uuid, capacity int, version int, notes text, notes_set boolean, cancelled_by text, reason text,
+        session uuid, capacity int, steps int, marks text[], doubled boolean, parts jsonb, answers jsonb, notes text, notes_set boolean, cancelled_by text, reason text,
         manage_hash text, created_us bigint, updated_us bigint)
     WHERE b.id = u.id
 ), guests AS (
@@ -68,11 +76,11 @@ WITH fence AS (
     FROM jsonb_to_recordset($8::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text,
         email_normal text, phone_normal text, at bigint)
 ), blocked AS (
-    INSERT INTO time_off (id, business_id, calendar_id, start_at, end_at, description, forced, created_at)
+    INSERT INTO time_off (id, business_id, calendar_id, start_at, end_at, description, forced, created_at, series_id)
     SELECT t.id, t.business_id, t.calendar_id, from_us(t.start_us), from_us(t.end_us), t.description, t.forced,
-           from_us(t.at)
+           from_us(t.at), t.series
     FROM jsonb_to_recordset($9::jsonb) AS t (id uuid, business_id uuid, calendar_id uuid, start_us bigint,
-        end_us bigint, description text, forced boolean, at bigint)
+        end_us bigint, description text, forced boolean, at bigint, series uuid)
 ), unblocked AS (
     DELETE FROM time_off WHERE id = ANY ($10::uuid[])
 ), hours AS (

@@ -340,8 +340,8 @@ class SlowStore:
             raise self.failing
         return await self._store.load(calendar_ids)
 
-    async def services_of(self, calendar_ids: Sequence[str]) -> Any:
-        return await self._store.services_of(calendar_ids)
+    async def terms_of(self, calendar_ids: Sequence[str]) -> Any:
+        return await self._store.terms_of(calendar_ids)
 
     async def find_outcome(self, scope: str, key: str) -> StoredOutcome | None:
         return await self._store.find_outcome(scope, key)

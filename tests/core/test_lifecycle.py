@@ -62,7 +62,7 @@ TABLE: dict[str, dict[str, Cell]] = {
         "reschedule": (ev.Rescheduled, ENDED),
         "amend": (ev.Amended, ev.Amended),
     },
-    "completed": GONE,
+    "completed": {**GONE, "no_show": ("not_yet", ev.NoShow)},
     "cancelled": GONE,
     "rejected": GONE,
     "no_show": GONE,

@@ -314,7 +314,7 @@ class CalendarMachine(RuleBasedStateMachine):
                 view.publish(view.changes_by_time(self.live, self.now), self.live.version)
                 assert view.due is None or view.due > self.now
             fresh = slots_between(self.live, view.service, *WINDOW, self.now)
-            assert view.published == {s.start: (s.state, s.remaining, s.end - s.start) for s in fresh}
+            assert view.published == {s.start: (s.state, s.remaining, s.end - s.start, s.until) for s in fresh}
 
 
 TestCalendarMachine = CalendarMachine.TestCase

@@ -30,7 +30,7 @@ def test_a_subscriber_that_fails_is_dropped_and_the_others_are_told() -> None:
     good, broken = Good(), Broken()
     view.subscribers.update({good, broken})
     start = view.starts[0]
-    assert view.publish({start: ("booked", 0, HOURLY.duration)}, 1)
-    assert view.publish({start: ("open", 1, HOURLY.duration)}, 2)
+    assert view.publish({start: ("booked", 0, HOURLY.duration, 0)}, 1)
+    assert view.publish({start: ("open", 1, HOURLY.duration, 0)}, 2)
     assert len(good.frames) == 2
     assert view.subscribers == {good}
