@@ -28,7 +28,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `version` is the calendar's after the command (or that the refusal rests on), `at` the time of the decision,
     `booking_version` that of the booking it concerns. Stored with the idempotency key, so a second
-    request gets the same outcome.
+    request gets the same outcome. `about` is the id that a command named which had nothing to change.
     """
 
     version: int
@@ -36,6 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     event: AnyEvent | None = None
     refusal: Refusal | None = None
     booking_version: int = 0
+    about: str = ""
 
 
 class Guest(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +60,7 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     guest: Guest | None = None
     manage_hash: bytes | None = None
     description: str | None = None
-    answers: dict[str, str] | None = None
+    answers: dict[str, str | bool] | None = None
     manage_hashes: dict[str, bytes] | None = None
     """Of a series: by booking."""
 
@@ -222,10 +223,13 @@ class Loaded(msgspec.Struct):
 
 
 class Terms(msgspec.Struct):
-    """What the catalogue says of a calendar: what can be booked there, and on which dates its business is closed."""
+    """What the catalogue says of a calendar: what can be booked there, on which dates its business is closed, and where
+    it is.
+    """
 
     services: Mapping[str, Service]
     holidays: frozenset[str]
+    location_id: str | None = None
 
 
 class StoredOutcome(msgspec.Struct):

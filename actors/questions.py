@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.calendar.caps import Caps
 from actors.calendar.slots import Slot, next_change_by_time, slots_between
 from actors.calendar.state import (
     HOURLY,
@@ -19,9 +20,9 @@ from actors.calendar.state import (
     lasting,
     live_places,
 )
-from protocol import bodies, limits, public
+from protocol import bodies, limits, public, schedules
 from protocol.errors import Refused, invalid
-from protocol.events import Schedule
+from protocol.events import Schedule, WeeklyRange
 from protocol.times import END_OF_TIME, MINUTE, bounded_us, format_us, local_us, parse_date, zone
 
 _DAY_MINUTES: Final = 24 * 60
@@ -104,17 +105,21 @@ class OpenStarts(Question, frozen=True, tag=True):
 
 
 class FreeAt(Question, frozen=True, tag=True):
-    """Which of these starts would fit as a part of a meeting that another calendar leads: open, and free of
-    everything.
+    """Which of these starts would fit as a part of a meeting that another calendar leads: open, free of everything,
+    and within the service's caps where the calendar has any.
     """
 
     starts: tuple[int, ...]
     duration: int
     before: int = 0
     after: int = 0
+    service_id: str = ""
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        return _encode([s for s in self.starts if self._fits(calendar, s, now)]), _next_end(calendar, now)
+        service = calendar.services.get(self.service_id)
+        caps = Caps(calendar, service, now) if service is not None and service.capped else None
+        found = [s for s in self.starts if self._fits(calendar, s, now) and not (caps and caps.reached(s))]
+        return _encode(found), next_end(calendar, now)
 
     def _fits(self, calendar: Calendar, start: int, now: int) -> bool:
         end = start + self.duration
@@ -137,10 +142,11 @@ class DayGrid(Question, frozen=True, tag=True):
     service_id: str | None
     staff: bool
     time_off: tuple[tuple[str, str, str], ...] = ()
+    duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         from_us, to_us = day_bounds(self.date, calendar.time_zone)
-        service = service_of(calendar, self.service_id) if self.service_id else HOURLY
+        service = service_of(calendar, self.service_id, self.duration)
         found = slots_between(calendar, service, from_us, to_us, now)
         body = bodies.DayAnswer(
             date=self.date,
@@ -177,6 +183,7 @@ class PublicSlots(Question, frozen=True, tag=True):
     date: str | None
     service_id: str | None
     time_zone: str | None
+    duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         time_zone = self.time_zone or calendar.time_zone
@@ -184,7 +191,7 @@ class PublicSlots(Question, frozen=True, tag=True):
             from_us, to_us = day_bounds(self.date, time_zone)
         else:
             from_us, to_us = bounds(self.from_ or "", self.to or "", time_zone)
-        service = HOURLY if self.date is not None and self.service_id is None else service_of(calendar, self.service_id)
+        service = service_of(calendar, self.service_id, self.duration)
         found = slots_between(calendar, service, from_us, to_us, now)
         body = public.PublicAvailability(
             time_zone=time_zone,
@@ -257,6 +264,8 @@ def _bound(field: str, text: str, tz: Any, minute: int) -> int:
 def service_of(calendar: Calendar, service_id: str | None, duration: int = 0) -> Service:
     """The terms asked for; hours by the hour when none are. Raises `Refused(not_found | duration_not_offered)`."""
     if service_id is None:
+        if duration:
+            raise invalid("duration_minutes", "is of a service; name one in service_id")
         return HOURLY
     terms = calendar.services.get(service_id)
     if terms is None:
@@ -267,30 +276,44 @@ def service_of(calendar: Calendar, service_id: str | None, duration: int = 0) ->
     return service
 
 
-def hours_body(calendar_id: str, schedule: Schedule, version: int) -> bodies.ScheduleAnswer:
-    return bodies.ScheduleAnswer(
+def hours_body(calendar_id: str, schedule: Schedule, version: int) -> schedules.ScheduleAnswer:
+    return schedules.ScheduleAnswer(
         professional_id=calendar_id,
         time_zone=schedule.time_zone,
-        weekly=[
-            bodies.WeeklyHours(weekday=r.weekday, start=_clock(r.start), end=_clock(r.end)) for r in schedule.weekly
-        ],
+        weekly=_weekly(schedule.weekly),
+        breaks=_breaks(schedule.breaks),
         overrides=[
-            bodies.DatedOverride(
-                date=o.date, ranges=[bodies.HoursRange(start=_clock(a), end=_clock(b)) for a, b in o.ranges]
+            schedules.DatedOverride(
+                date=o.date, ranges=[schedules.HoursRange(start=_clock(a), end=_clock(b)) for a, b in o.ranges]
             )
             for o in schedule.overrides
+        ],
+        later=[
+            schedules.LaterHours(date=f.date, weekly=_weekly(f.weekly), breaks=_breaks(f.breaks))
+            for f in schedule.later
         ],
         calendar_version=version,
     )
 
 
+def _weekly(ranges: Sequence[WeeklyRange]) -> list[schedules.WeeklyHours]:
+    return [
+        schedules.WeeklyHours(weekday=r.weekday, start=_clock(r.start), end=_clock(r.end), location_id=r.location_id)
+        for r in ranges
+    ]
+
+
+def _breaks(ranges: Sequence[WeeklyRange]) -> list[schedules.Break]:
+    return [schedules.Break(weekday=r.weekday, start=_clock(r.start), end=_clock(r.end)) for r in ranges]
+
+
 def _due(calendar: Calendar, service: Service, found: Sequence[Slot], now: int) -> int:
     """Until when the answer stays true if nothing happens: a start passes, or a hold ends."""
     due = next_change_by_time(service, [s.start for s in found], now) or END_OF_TIME
-    return min(due, _next_end(calendar, now))
+    return min(due, next_end(calendar, now))
 
 
-def _next_end(calendar: Calendar, now: int) -> int:
+def next_end(calendar: Calendar, now: int) -> int:
     """When the next hold ends."""
     return min((r.expires_at for r in (calendar.holds or {}).values() if r.expires_at > now), default=END_OF_TIME)
 

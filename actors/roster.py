@@ -149,6 +149,7 @@ class Roster:
                     actor = self.actors.get(calendar_id)
                     if actor is not None:
                         actor.calendar.services = terms.services
+                        actor.calendar.location_id = terms.location_id
                         actor.calendar.hours = hours_of(actor.calendar.hours.schedule, terms.holidays)
                         actor.answers = None
                         self._watch.refresh(actor)

@@ -6,7 +6,7 @@ calendar's bookings. A command for an active calendar is decided within the call
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence, Set
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ from actors.ports import (
     Journal,
     Loss,
     Outcome,
+    StoredOutcome,
     Work,
     key_hash,
 )
@@ -42,6 +43,11 @@ from protocol.ids import booking_code
 log = logging.getLogger("slotcast.runtime")
 
 _TRIES_MAX: Final = 3
+_FREEING: Final = (
+    ev.HoldReleased, ev.HoldExpired, ev.Cancelled, ev.Rejected, ev.Expired, ev.Completed, ev.NoShow, ev.Rescheduled,
+    ev.TimeUnblocked, ev.ScheduleChanged,
+)  # fmt: skip
+"""Events that may leave time to others."""
 
 
 class Runtime:
@@ -56,6 +62,8 @@ class Runtime:
         self.timers = Timers(self, clock)
         self.roster = Roster(store, self.watch, self.statistics, self.timers.at, journal.owns, shard_count)
         self.reader = Reader(self.roster, clock)
+        self.on_freed: Callable[[set[str]], None] | None = None
+        """Told of calendars in which time has been freed, once that is durable."""
 
     # Commands
 
@@ -111,7 +119,11 @@ class Runtime:
             self._refuse(actor, work, decision, now)
             return
         if not decision:
-            self._tell_settled(actor, work, Outcome(calendar.version, now))
+            outcome = Outcome(calendar.version, now, about=getattr(work.command, "id", ""))
+            if work.key is None:
+                self._tell_settled(actor, work, outcome)
+            else:
+                self._keep(actor, work, outcome)
             return
         last = decision[-1]
         outcome = Outcome(
@@ -142,12 +154,16 @@ class Runtime:
     def _refuse(self, actor: Actor, work: Work, refusal: Refusal, now: int) -> None:
         outcome = Outcome(actor.calendar.version, now, refusal=refusal)
         if work.key is not None:
-            # The same key shall be refused the same way, so the refusal is stored under it.
-            self._journal.append(Entry(work, actor.shard, (), actor.calendar.version + 1, outcome, actor))
-            actor.pending += 1
-            _remember_in_flight(actor, work, work.key)
+            self._keep(actor, work, outcome)
         else:
             self._tell_settled(actor, work, outcome)
+
+    def _keep(self, actor: Actor, work: Work, outcome: Outcome) -> None:
+        """The same key shall be answered the same way, so what changes nothing is stored under it too."""
+        assert work.key is not None
+        self._journal.append(Entry(work, actor.shard, (), actor.calendar.version + 1, outcome, actor))
+        actor.pending += 1
+        _remember_in_flight(actor, work, work.key)
 
     def _tell_settled(self, actor: Actor, work: Work, outcome: Outcome) -> None:
         if actor.pending:
@@ -184,10 +200,15 @@ class Runtime:
 
         Raises `Refused(idempotency_mismatch)` when the key was used with another request.
         """
+        found = await self.stored_at(key)
+        return found.outcome if found else None
+
+    async def stored_at(self, key: IdempotencyKey) -> StoredOutcome | None:
+        """As `stored`, with the calendar."""
         found = await self._store.find_outcome(key.scope, key.key)
         if found is not None and found.fingerprint != key.fingerprint:
             raise Refused("idempotency_mismatch")
-        return found.outcome if found else None
+        return found
 
     async def _replay(self, actor: Actor | None, work: Work, key: IdempotencyKey) -> None:
         try:
@@ -216,6 +237,7 @@ class Runtime:
         """Replies first, then deltas: one per view for the whole batch."""
         changed: list[Entry] = []
         busy: set[Actor] = set()
+        freed: set[str] = set()
         for entry in entries:
             actor: Actor = entry.owner
             work = entry.work
@@ -228,11 +250,15 @@ class Runtime:
                 changed.append(entry)
             if actor.parked:
                 busy.add(actor)
+            if entry.events and type(entry.events[0]) in _FREEING:
+                freed.add(work.calendar_id)
             self._answer(work, entry.outcome)
         if changed:
             self.watch.publish(changed)
         for actor in busy:
             actor.release_parked()
+        if freed and self.on_freed is not None:
+            self.on_freed(freed)
         if any(e.owner.stale for e in entries):
             self.roster.activation.pump()
 

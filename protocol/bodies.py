@@ -114,9 +114,12 @@ class Client(Answer, kw_only=True):
 
 
 class ProfessionalCreate(Body, kw_only=True):
-    """Without `time_zone` that of the location holds, or of the business."""
+    """Without `time_zone` that of the location holds, or of the business. A resource is a room, a chair or a machine:
+    it has a calendar as a person has.
+    """
 
     display_name: Name
+    kind: Literal["person", "resource"] = "person"
     time_zone: ZoneName | None = None
     location_id: Uuid | None = None
     specialisation: Line | None = None
@@ -138,6 +141,7 @@ class ProfessionalPatch(Body, kw_only=True):
 class Professional(Answer, kw_only=True):
     id: str
     display_name: str
+    kind: Literal["person", "resource"]
     time_zone: str
     specialisation: str | None
     bio: str | None
@@ -145,122 +149,6 @@ class Professional(Answer, kw_only=True):
     phone_number: str | None
     location_id: str | None
     created_at: str
-
-
-# Catalogue
-
-
-class ServiceCreate(Body, kw_only=True):
-    """`step_minutes` is the distance between starts, the duration when absent. `price_minor` is in the smallest
-    unit of `currency` (ISO 4217). `professional_ids` are those who offer it. Without `confirmation` the business's
-    default holds.
-    """
-
-    name: Name
-    duration_minutes: Minutes
-    description: Text | None = None
-    step_minutes: Minutes | None = None
-    buffer_before_minutes: Buffer = 0
-    buffer_after_minutes: Buffer = 0
-    notice_minutes: Notice = 0
-    horizon_days: Horizon = limits.horizon_days_default
-    capacity: Capacity = 1
-    confirmation: Literal["instant", "approval"] | None = None
-    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | None = None
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | None = None
-    professional_ids: Annotated[list[Uuid], Meta(max_length=200)] = []
-
-
-class ServicePatch(Body, kw_only=True):
-    """New terms hold for new bookings; those already made keep theirs."""
-
-    name: Name | UnsetType = UNSET
-    description: Text | UnsetType | None = UNSET
-    duration_minutes: Minutes | UnsetType = UNSET
-    step_minutes: Minutes | UnsetType = UNSET
-    buffer_before_minutes: Buffer | UnsetType = UNSET
-    buffer_after_minutes: Buffer | UnsetType = UNSET
-    notice_minutes: Notice | UnsetType = UNSET
-    horizon_days: Horizon | UnsetType = UNSET
-    capacity: Capacity | UnsetType = UNSET
-    confirmation: Literal["instant", "approval"] | UnsetType = UNSET
-    price_minor: Annotated[int, Meta(ge=0, le=10**12)] | UnsetType | None = UNSET
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType | None = UNSET
-
-
-class Service(Answer, kw_only=True):
-    id: str
-    name: str
-    description: str | None
-    duration_minutes: int
-    step_minutes: int
-    buffer_before_minutes: int
-    buffer_after_minutes: int
-    notice_minutes: int
-    horizon_days: int
-    capacity: int
-    confirmation: str
-    price_minor: int | None
-    currency: str | None
-    version: int
-    created_at: str
-
-
-# Schedule
-
-
-class WeeklyHours(Body, kw_only=True):
-    """Open from `start` to `end` every `weekday`, 0 being Monday. `24:00` is the end of the day."""
-
-    weekday: Annotated[int, Meta(ge=0, le=6)]
-    start: ClockTime
-    end: ClockTime
-
-
-class HoursRange(Body, kw_only=True):
-    start: ClockTime
-    end: ClockTime
-
-
-class DatedOverride(Body, kw_only=True):
-    """The hours of one date instead of the weekly ones; no ranges means closed."""
-
-    date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
-    ranges: Annotated[list[HoursRange], Meta(max_length=12)] = []
-
-
-class SchedulePut(Body, kw_only=True):
-    time_zone: ZoneName
-    weekly: Annotated[list[WeeklyHours], Meta(max_length=limits.weekly_ranges_max)]
-    overrides: Annotated[list[DatedOverride], Meta(max_length=limits.overrides_max)] = []
-
-
-class ScheduleAnswer(Answer, kw_only=True):
-    professional_id: str
-    time_zone: str
-    weekly: list[WeeklyHours]
-    overrides: list[DatedOverride]
-    calendar_version: int
-
-
-class TimeOffCreate(Body, kw_only=True):
-    """`force` blocks the time although bookings stand in it; they stay."""
-
-    start: Moment
-    end: Moment
-    description: Text | None = None
-    force: bool = False
-
-
-class TimeOff(Answer, kw_only=True):
-    id: str
-    type: Literal["unavailable"] = "unavailable"
-    professional_id: str
-    start: str
-    end: str
-    description: str | None
-    forced: bool
-    calendar_version: int | None = None
 
 
 # Availability
@@ -321,16 +209,37 @@ class DatesAnswer(Answer, kw_only=True):
 # Holds and bookings
 
 
+AnswerText = Annotated[str, Meta(max_length=limits.answer_chars_max, pattern=_MANY_LINES)]
+Answers = Annotated[dict[str, AnswerText | bool], Meta(max_length=limits.questions_per_service_max)]
+OfferingCode = Annotated[str, Meta(pattern=r"^[Aa][Pp]-[0-9A-Za-z]{5}$(?!\n)", examples=["AP-7QK4M"])]
+DeviceToken = Annotated[str, Meta(min_length=1, max_length=128, pattern=_ONE_LINE)]
+
+
+Participants = Annotated[list[Uuid], Meta(max_length=limits.parts_per_meeting_max + 1)]
+
+
 class HoldCreate(Body, kw_only=True):
-    professional_id: Uuid
-    service_id: Uuid
-    start: Moment
+    """Of a service, or by `offering_code` of an offering: then professional and service are known, and so is the
+    start of a party. `device_token` is what a strict offering tells devices apart by. Of a service, professionals
+    and resources that are not named are found: whoever's turn it is, and what is free.
+    """
+
+    professional_id: Uuid | None = None
+    professional_ids: Participants = []
+    resource_ids: Participants = []
+    service_id: Uuid | None = None
+    start: Moment | None = None
+    duration_minutes: Minutes | None = None
+    offering_code: OfferingCode | None = None
+    device_token: DeviceToken | None = None
     ttl_seconds: Annotated[int, Meta(ge=1, le=limits.hold_ttl_max_s)] | None = None
     attendees: Attendees = 1
     client_id: Uuid | None = None
 
 
-class Hold(Answer, kw_only=True):
+class Hold(Answer, kw_only=True, omit_defaults=True):
+    """`professional_ids` and `resource_ids` are all that take part, where there are several."""
+
     id: str
     professional_id: str
     service_id: str
@@ -339,6 +248,8 @@ class Hold(Answer, kw_only=True):
     attendees: int
     expires_at: str
     calendar_version: int
+    professional_ids: list[str] | None = None
+    resource_ids: list[str] | None = None
 
 
 class GuestBody(Body, kw_only=True):
@@ -350,17 +261,27 @@ class GuestBody(Body, kw_only=True):
 class BookingCreate(Body, kw_only=True):
     """For a known client (`client_id`) or a `guest`. With `hold_id` the hold becomes the booking.
 
-    `if_version` is the calendar version the choice was made on; a newer one refuses with `calendar_changed`.
+    What is booked is a service, or by `offering_code` an offering, as for a hold. `if_version` is the calendar
+    version the choice was made on; a newer one refuses with `calendar_changed`. `duration_minutes` is one of those that
+    the service lets choose from. `answers` are by the ids of its questions. `double_booking` is for staff, who put
+    it over other bookings on purpose.
     """
 
-    professional_id: Uuid
-    service_id: Uuid
-    start: Moment
+    professional_id: Uuid | None = None
+    professional_ids: Participants = []
+    resource_ids: Participants = []
+    service_id: Uuid | None = None
+    start: Moment | None = None
+    duration_minutes: Minutes | None = None
+    offering_code: OfferingCode | None = None
+    device_token: DeviceToken | None = None
     client_id: Uuid | None = None
     guest: GuestBody | None = None
     attendees: Attendees = 1
     hold_id: Uuid | None = None
     notes: Text | None = None
+    answers: Answers = {}
+    double_booking: bool = False
     if_version: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -379,11 +300,17 @@ class CancelBody(ReasonBody, kw_only=True):
 
 
 class RescheduleBody(Body, kw_only=True):
+    """With `hold_id` into what is held, and the hold ends. `double_booking` as for a new booking."""
+
     start: Moment
+    hold_id: Uuid | None = None
+    double_booking: bool = False
 
 
 class Booking(Answer, kw_only=True, omit_defaults=True):
-    """`calendar_version` comes with answers to commands; `manage_token` once, to the guest who booked."""
+    """`calendar_version` comes with answers to commands; `manage_token` once, to the guest who booked.
+    `professional_ids` and `resource_ids` are all that take part, where there are several.
+    """
 
     id: str
     code: str
@@ -400,9 +327,14 @@ class Booking(Answer, kw_only=True, omit_defaults=True):
     notes: str | None = None
     cancelled_by: str | None = None
     reason: str | None = None
+    answers: Answers | None = None
+    double_booking: bool = False
+    series_id: str | None = None
     calendar_version: int | None = None
     manage_token: str | None = None
     professional_name: str | None = None
+    professional_ids: list[str] | None = None
+    resource_ids: list[str] | None = None
 
 
 class Alternative(Answer, kw_only=True):
@@ -433,6 +365,13 @@ class ProblemField(Answer, kw_only=True):
     message: str
 
 
+class RefusedStart(Answer, kw_only=True):
+    """A start of a series, and why it cannot be booked."""
+
+    start: str
+    code: str
+
+
 class Problem(Answer, kw_only=True, omit_defaults=True):
     """RFC 9457. `alternatives` and `calendar_version` come with a time that is taken."""
 
@@ -446,6 +385,7 @@ class Problem(Answer, kw_only=True, omit_defaults=True):
     alternatives: list[Alternative] | None = None
     calendar_version: int | None = None
     conflicts: list[str] | None = None
+    starts: list[RefusedStart] | None = None
     retry_at: str | None = None
     retry_after_s: int | None = None
 

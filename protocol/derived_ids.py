@@ -12,3 +12,10 @@ def session_id(calendar_id: str, service_id: str, start_us: int, version: int) -
 def view_id(*parts: object) -> str:
     """The public name of a view."""
     return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=9).hexdigest()
+
+
+def id_at(us: int, *parts: object) -> str:
+    """A UUIDv7 of that instant."""
+    h = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=10).hexdigest()
+    ms = f"{us // 1000:012x}"
+    return f"{ms[:8]}-{ms[8:]}-7{h[:3]}-{'89ab'[int(h[3], 16) & 3]}{h[4:7]}-{h[7:19]}"

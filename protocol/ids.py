@@ -66,6 +66,11 @@ def booking_code() -> str:
     return "BK-" + _code(8)
 
 
+def offering_code() -> str:
+    """`AP-` and five symbols. It opens nothing that is not public; the database refuses one that is taken."""
+    return "AP-" + _code(5)
+
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 

@@ -31,14 +31,23 @@ options_per_question_max: Final = 50
 answer_chars_max: Final = 1_000
 resources_per_service_max: Final = 20
 """Choices among resources that a service asks for; one of each kind is taken."""
+locations_per_service_max: Final = 200
 parts_per_meeting_max: Final = 10
 """Other calendars that one meeting takes up."""
+lineups_tried_max: Final = 5
+"""Choices of who takes part that one request tries, where others are faster."""
+gathering_ttl_s: Final = 30
+"""How long a booking of several calendars may be on its way before what it has taken is free again."""
+meetings_alternatives_days: Final = 2
 
 # Schedules
 weekly_ranges_max: Final = 7 * 12
 overrides_max: Final = 400
 later_hours_max: Final = 24
 holidays_max: Final = 400
+"""Of a business, from today on."""
+rule_chars_max: Final = 200
+rule_interval_max: Final = 366
 
 # Calendars
 hold_ttl_default_s: Final = 5 * 60
@@ -104,6 +113,9 @@ passivate_after_s: Final = 20 * 60
 answers_kept_s: Final = 60.0
 keys_per_calendar_max: Final = 100_000
 """Hashes of idempotency keys one calendar remembers."""
+waits_per_client_max: Final = 20
+explained_events_max: Final = 20_000
+"""How far a calendar's history is gone through to tell how it was."""
 answers_per_actor_max: Final = 16
 """Ready answers (slots, availability) one calendar keeps encoded."""
 
@@ -159,6 +171,7 @@ assert batch_events_max <= mailbox_depth_max <= journal_waiting_max, "one actor 
 assert 150 * slots_per_answer_max < socket_cut_bytes, "a snapshot must not cut the socket it is sent to"
 assert socket_behind_bytes < socket_cut_bytes
 assert message_bytes_max <= body_bytes_max
+assert request_deadline_s < gathering_ttl_s <= hold_ttl_max_s, "a request must not outlive what it holds"
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"
 assert commit_timeout_s < release_timeout_s, "a commit that ends in time is waited for"
 assert 60 * locations_per_manager_max + 40 * grants_per_member_max + 500 < token_chars_max, "rights must fit a token"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.bodies import BookingCreate, HoldCreate, Minutes, Moment, Reason, Uuid
+from protocol.bodies import BookingCreate, HoldCreate, Minutes, Moment, OfferingCode, Reason, Uuid
 
 SUBPROTOCOL = "slotcast.v1"
 
@@ -28,7 +28,7 @@ class Auth(ClientMessage, kw_only=True, tag="auth"):
 
 
 class Subscribe(ClientMessage, kw_only=True, tag="subscribe"):
-    """Watch the slots of a professional, or of every professional who offers a service.
+    """Watch the slots of a professional, of every professional who offers a service, or of an offering.
 
     `from` and `to` are dates on the wall clock of `time_zone`, both included. `since` is the version last seen: what
     happened after it is replayed, or a snapshot is sent. It counts only with a `professional_id`.
@@ -38,6 +38,7 @@ class Subscribe(ClientMessage, kw_only=True, tag="subscribe"):
     to: str
     professional_id: Uuid | None = None
     service_id: Uuid | None = None
+    offering_code: OfferingCode | None = None
     duration_minutes: Minutes | None = None
     time_zone: str | None = None
     since: Annotated[int, Meta(ge=0)] | None = None
@@ -84,6 +85,8 @@ class Cancel(ClientMessage, kw_only=True, tag="cancel"):
 class Reschedule(ClientMessage, kw_only=True, tag="reschedule"):
     booking_id: str
     start: Moment
+    hold_id: Uuid | None = None
+    double_booking: bool = False
     manage_token: str | None = None
     if_version: int | None = None
     idempotency_key: Key | None = None

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
-from protocol.bodies import Answer, Attendees, Body, GuestBody, Moment, Text, Uuid
+from protocol.bodies import Answer, Answers, Attendees, Body, GuestBody, Minutes, Moment, Participants, Text, Uuid
+from protocol.services import Question
 
 
 class PublicBusiness(Answer, kw_only=True):
@@ -33,10 +34,15 @@ class PublicService(Answer, kw_only=True):
     name: str
     description: str | None
     duration_minutes: int
+    durations_minutes: list[int]
     capacity: int
     confirmation: str
+    cancellation_notice_minutes: int | None
+    reschedule_notice_minutes: int | None
     price_minor: int | None
     currency: str | None
+    questions: list[Question]
+    location_ids: list[str]
 
 
 class PublicLocation(Answer, kw_only=True):
@@ -72,13 +78,17 @@ class PublicAvailability(Answer, kw_only=True, omit_defaults=True):
 
 
 class PublicBookingCreate(Body, kw_only=True):
-    """`hold_id` is of a hold made over the live endpoint."""
+    """`hold_id` is of a hold made over the live endpoint. Professionals and resources that are not named are found."""
 
-    professional_id: Uuid
+    professional_id: Uuid | None = None
+    professional_ids: Participants = field(default_factory=list)
+    resource_ids: Participants = field(default_factory=list)
     service_id: Uuid
     start: Moment
+    duration_minutes: Minutes | None = None
     guest: GuestBody
     attendees: Attendees = 1
     hold_id: Uuid | None = None
     notes: Text | None = None
+    answers: Answers = field(default_factory=dict)
     if_version: Annotated[int, Meta(ge=0)] | None = None

@@ -126,7 +126,7 @@ class Session:
         most = limits.subscriptions_per_socket_max if self._logged_in else limits.subscriptions_per_visitor_max
         if len(self._subscriptions) >= most:
             return self.refuse(message.id, Refused("too_many_subscriptions"))
-        if message.professional_id is None and message.service_id is None:
+        if message.professional_id is None and message.service_id is None and message.offering_code is None:
             return self.refuse(message.id, Refused("validation_failed", "name a professional or a service"))
         self._subscriptions = (*self._subscriptions, message.id)
         return Watch(message)

@@ -26,9 +26,12 @@ from server.rest import (
     businesses,
     catalogue,
     cluster,
+    holidays,
+    inquiries,
     journal,
     locations,
     memberships,
+    offerings,
     operations,
     people,
     permission_requests,
@@ -36,9 +39,12 @@ from server.rest import (
     platform,
     professionals,
     public,
+    schedule,
+    series,
     tokens,
     users,
     verification,
+    waitlist,
 )
 from server.router import Handler, Parameters, Router
 
@@ -46,7 +52,8 @@ _KEEP_ALIVE_S: Final = 75.0
 _PROBES: Final = ("/healthz", "/readyz", "/metrics")
 _AREAS: Final = (
     access, verification, users, tokens, businesses, locations, memberships, permission_requests, people, personal,
-    bans, professionals, catalogue, availability, bookings, public, journal, audit, platform, cluster, operations,
+    bans, professionals, catalogue, availability, schedule, holidays, bookings, series, inquiries, waitlist,
+    offerings, public, journal, audit, platform, cluster, operations,
 )  # fmt: skip
 
 

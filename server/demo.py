@@ -3,7 +3,7 @@
 import secrets
 from typing import Final, NamedTuple
 
-from protocol import bodies
+from protocol import bodies, services
 from protocol.ids import new_id
 from server.identity import contact_keys
 from server.passwords import hash_password
@@ -41,7 +41,7 @@ async def ensure(database: Database, shard_count: int, password: str | None = No
         )
         professional = await people.add_professional(tx, business_id, who, _ZONE, shard_count)
         for name, minutes, price in (("Haircut", 30, 3500), ("Colour", 90, 9500)):
-            service = bodies.ServiceCreate(
+            service = services.ServiceCreate(
                 name=name,
                 duration_minutes=minutes,
                 step_minutes=30,

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from aiohttp import web
 
 from actors.calendar import commands as cmd
-from actors.calendar.hours import check_schedule
 from actors.ports import NO_DETAILS, Caller, Details, Guest, IdempotencyKey, Outcome, Work
 from actors.runtime import Runtime
 from actors.switchboard import Switchboard
@@ -20,29 +20,36 @@ from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
 from protocol.ids import booking_code, is_uuid, new_id
-from protocol.times import DAY, SECOND, bounded_us, format_us
-from server import permissions
+from protocol.series import SeriesCreate
+from protocol.times import MINUTE, SECOND, bounded_us, format_us
+from server import audit, permissions
+from server.answers import answered, wrong_answer
 from server.auth import Auth
 from server.businesses import Businesses
 from server.identity import contact_keys
+from server.offered import Meant, Offerings
 from server.outcomes import changed_by, changes_of, refused_by_calendar
 from server.places import Places
 from server.principal import Principal
 from server.rules import Rules
-from storage import bookings, people
+from server.together import Together
+from storage import bookings, catalogue, people
 from storage.businesses import Business
 from storage.postgres import Database
 
 _CLIENTS_KNOWN_MAX: Final = 200_000
+DOUBLE: Final = "bookings.double"
+"""What putting a booking over others needs, beside what booking does."""
 _CODE: Final = re.compile(r"BK-[0-9A-Z]{8}\Z")
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks, under which request id and key."""
+    """Who asks, under which request id and key; `request` tells the audit log from where."""
 
     principal: Principal
     request_id: str
     key: IdempotencyKey | None = None
+    request: web.BaseRequest | None = None
 
 
 class Desk:
@@ -62,14 +69,14 @@ class Desk:
         self._businesses = businesses
         self._places = places
         self._rules = Rules(database, businesses)
+        self.offerings = Offerings(database, auth)
+        self.together = Together(self, runtime, switchboard, database, businesses, auth, places)
         self._loop = asyncio.get_running_loop()
         # Clients are never moved between businesses, so what was seen once stays true until they go.
         self._clients_known: dict[str, str] = {}
         self._clients_gone = 0
 
-    async def _ask(
-        self, asker: Asker, calendar_id: str, command: cmd.Command, details: Details = NO_DETAILS
-    ) -> Outcome:
+    async def ask(self, asker: Asker, calendar_id: str, command: cmd.Command, details: Details = NO_DETAILS) -> Outcome:
         """The outcome of a command that was carried out. Raises `Refused` for one that was not."""
         principal = asker.principal
         outcome = await self._switchboard.ask(
@@ -87,10 +94,13 @@ class Desk:
             raise refused_by_calendar(outcome.refusal, outcome.version)
         return outcome
 
-    async def _may_make(self, asker: Asker, calendar_id: str) -> Business | None:
-        """The business. Raises `Refused` for callers who may not book there, and where no bookings are taken now."""
+    async def may_make(self, asker: Asker, calendar_id: str) -> Business | None:
+        """The business. Raises `Refused` for callers who may not book there, and where no bookings are taken now. For a
+        calendar that is still to be found that is asked when it is.
+        """
         principal = asker.principal
-        await self.may_touch(principal, "bookings.make", calendar_id)
+        if calendar_id:
+            await self.may_touch(principal, "bookings.make", calendar_id)
         known = self._businesses.known(principal.business_id)
         business = known or await self._businesses.get(principal.business_id)
         await self._unless_done(asker, self._businesses.closed(business))
@@ -115,8 +125,9 @@ class Desk:
 
     async def hold(self, asker: Asker, body: bodies.HoldCreate) -> bodies.Hold:
         principal = asker.principal
-        business = await self._may_make(asker, body.professional_id)
-        client_id = await self._client_of(principal, body.client_id, required=False)
+        meant = await self._meant(asker, body)
+        business = await self.may_make(asker, meant.professional_id)
+        client_id = await self.client_of(principal, body.client_id, required=False)
         if business is not None and business.has_bans:
             await self._unless_done(asker, await self._rules.banned(business.id, client_id, None))
         ttl_s = body.ttl_seconds or (business.hold_ttl_seconds if business else limits.hold_ttl_default_s)
@@ -125,25 +136,28 @@ class Desk:
         holder = client_id or (hold_id if principal.staff else principal.subject)
         command = cmd.Hold(
             hold_id,
-            body.service_id,
-            bounded_us("start", body.start),
+            meant.service_id,
+            meant.start,
             holder,
             ttl_s * SECOND,
             body.attendees,
             client_id,
+            (body.duration_minutes or 0) * MINUTE,
+            await self.offerings.marks(meant.offered, client_id, None, body.device_token),
         )
-        outcome = await self._ask(asker, body.professional_id, command)
-        held = outcome.event
-        assert isinstance(held, ev.HoldPlaced)
+        met = await self.together.hold(asker, meant, command)
+        held, outcome = met.held, met.outcome
+        assert held is not None
         return bodies.Hold(
             id=held.id,
-            professional_id=body.professional_id,
+            professional_id=met.calendar_id,
             service_id=held.service_id,
             start=format_us(held.start),
             end=format_us(held.start + held.duration),
             attendees=held.places,
             expires_at=format_us(held.expires_at),
             calendar_version=outcome.version,
+            **await self.together.people(asker, met, held.service_id),
         )
 
     async def release(self, asker: Asker, hold_id: str) -> None:
@@ -158,7 +172,7 @@ class Desk:
             permissions.may_touch_booking(
                 asker.principal, "bookings.make", row.calendar_id, row.client_id, place, what="hold"
             )
-        await self._ask(asker, row.calendar_id, cmd.Release(hold_id))
+        await self.together.release(asker, row, hold_id)
 
     async def _released_before(self, asker: Asker) -> bool:
         """Whether this very request has released the hold already."""
@@ -171,39 +185,36 @@ class Desk:
 
     async def book(self, asker: Asker, body: bodies.BookingCreate) -> bodies.Booking:
         principal = asker.principal
-        business = await self._may_make(asker, body.professional_id)
-        if (body.client_id is not None) + (body.guest is not None) > 1:
-            raise invalid("guest", "name a client or a guest, not both")
+        meant = await self._meant(asker, body)
+        business = await self.may_make(asker, meant.professional_id)
+        if body.double_booking:
+            await self.may_touch(principal, DOUBLE, meant.professional_id)
         booking_id = new_id()
-        if body.guest is not None:
-            client_id: str | None = new_id()
-            token = self._auth.manage_token(body.hold_id or booking_id)
-            guest = await self._guest(principal.business_id, body.guest)
-            details = Details(body.notes, guest=guest, manage_hash=self._auth.manage_hash(token))
-        else:
-            client_id = await self._client_of(principal, body.client_id, required=True)
-            details = Details(body.notes) if body.notes is not None else NO_DETAILS
-        if business is not None and business.has_bans:
-            await self._unless_done(asker, await self._rules.banned(business.id, client_id, details.guest))
+        client_id, details = await self.for_whom(asker, business, body, meant.service_id, [body.hold_id or booking_id])
         command = cmd.Book(
             booking_id,
             booking_code(),
-            body.service_id,
-            bounded_us("start", body.start),
+            meant.service_id,
+            meant.start,
             body.attendees,
             client_id,
             body.hold_id,
             body.if_version,
+            (body.duration_minutes or 0) * MINUTE,
+            await self.offerings.marks(meant.offered, client_id, details.guest, body.device_token),
+            answered(body.answers),
+            body.double_booking,
         )
-        outcome = await self._ask(asker, body.professional_id, command, details)
+        met = await self.together.book(asker, meant, command, details)
+        outcome = met.outcome
         event = outcome.event
         assert isinstance(event, ev.Booked)
         at = format_us(outcome.at)
-        return bodies.Booking(
+        booking = bodies.Booking(
             id=event.id,
             code=event.code,
             status=event.status,
-            professional_id=body.professional_id,
+            professional_id=met.calendar_id,
             service_id=event.service_id,
             client_id=event.client_id,
             start=format_us(event.start),
@@ -213,9 +224,58 @@ class Desk:
             created_at=at,
             updated_at=at,
             notes=body.notes,
+            answers=body.answers or None,
+            double_booking=event.doubled,
             calendar_version=outcome.version,
             manage_token=self._auth.manage_token(event.id) if body.guest is not None else None,
+            **await self.together.people(asker, met, event.service_id),
         )
+        if event.doubled:
+            await audit.tell(self._database, asker, "booking.doubled", "booking", event.id, event, outcome)
+        return booking
+
+    async def for_whom(
+        self,
+        asker: Asker,
+        business: Business | None,
+        body: bodies.BookingCreate | SeriesCreate,
+        service_id: str,
+        booking_ids: Sequence[str],
+    ) -> tuple[str | None, Details]:
+        """The client, who is a new one for a guest, and what the bookings' rows get beside what is decided."""
+        principal = asker.principal
+        if (body.client_id is not None) + (body.guest is not None) > 1:
+            raise invalid("guest", "name a client or a guest, not both")
+        if body.guest is not None:
+            client_id: str | None = new_id()
+            hashes = {id_: self._auth.manage_hash(self._auth.manage_token(id_)) for id_ in booking_ids}
+            details = Details(
+                body.notes,
+                guest=await self._guest(principal.business_id, body.guest),
+                manage_hash=hashes[booking_ids[0]],
+                manage_hashes=hashes if len(hashes) > 1 else None,
+            )
+        else:
+            client_id = await self.client_of(principal, body.client_id, required=True)
+            details = Details(body.notes) if body.notes is not None or body.answers else NO_DETAILS
+        if body.answers:
+            found = await catalogue.questions_of(self._database, principal.business_id, service_id)
+            await self._unless_done(asker, wrong_answer(found, body.answers))
+            details = msgspec.structs.replace(details, answers=body.answers)
+        if business is not None and business.has_bans:
+            await self._unless_done(asker, await self._rules.banned(business.id, client_id, details.guest))
+        return client_id, details
+
+    async def _meant(self, asker: Asker, body: bodies.BookingCreate | bodies.HoldCreate) -> Meant:
+        if body.offering_code is not None:
+            return await self.offerings.meant(body.offering_code, body, asker.principal.business_id)
+        if body.service_id is None or body.start is None:
+            missing = "service_id" if body.service_id is None else "start"
+            raise invalid(missing, "is needed, unless an offering_code says it")
+        start = bounded_us("start", body.start)
+        meeting = await self.together.meeting(asker.principal.business_id, body, start)
+        calendar_id = "" if meeting is not None else body.professional_id or ""
+        return Meant(calendar_id, body.service_id, start, meeting=meeting)
 
     async def _guest(self, business_id: str, given: bodies.GuestBody) -> Guest:
         if given.email is None and given.phone is None:
@@ -242,9 +302,7 @@ class Desk:
             return row
         if principal.business_id != row.business_id:
             raise Refused("not_found", "there is no such booking")
-        calendar_id = row.body.professional_id
-        place = await self._places.of(principal, calendar_id)
-        permissions.may_touch_booking(principal, permission, calendar_id, row.body.client_id, place, holds_token=shown)
+        await self.together.may_touch(principal, permission, row, holds_token=shown)
         return row
 
     async def change(
@@ -255,17 +313,24 @@ class Desk:
         `reason` is people's text: it stands in the row, not in the event.
         """
         details = Details(reason=reason) if reason else NO_DETAILS
-        if isinstance(command, cmd.Cancel | cmd.Reschedule) and not asker.principal.staff:
-            refused = await self._rules.against(row, moves=isinstance(command, cmd.Reschedule))
-            await self._unless_done(asker, refused)
-        outcome = await self._ask(asker, row.body.professional_id, command, details)
+        if isinstance(command, cmd.Cancel | cmd.Reschedule):
+            notice = await self._rules.notice(asker.principal, row.business_id)
+            command = msgspec.structs.replace(command, notice=notice)
+        if isinstance(command, cmd.Reschedule):
+            if command.double:
+                await self.may_touch(asker.principal, DOUBLE, row.body.professional_id)
+            if not asker.principal.staff:
+                await self._unless_done(asker, await self._rules.against_moving(row))
+        outcome = await self.together.change(asker, row, command, details)
+        if isinstance(outcome.event, ev.Rescheduled) and outcome.event.doubled:
+            await audit.tell(self._database, asker, "booking.doubled", "booking", row.body.id, outcome.event, outcome)
         changed = changed_by(await self._as_of(row.body, outcome), outcome)
         return msgspec.structs.replace(changed, reason=reason) if reason else changed
 
     async def amend(
         self, asker: Asker, row: bookings.BookingRow, notes: str | None, if_version: int | None
     ) -> bodies.Booking:
-        outcome = await self._ask(asker, row.body.professional_id, cmd.Amend(row.body.id, if_version), Details(notes))
+        outcome = await self.ask(asker, row.body.professional_id, cmd.Amend(row.body.id, if_version), Details(notes))
         return msgspec.structs.replace(changed_by(await self._as_of(row.body, outcome), outcome), notes=notes)
 
     async def _as_of(self, body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
@@ -282,39 +347,9 @@ class Desk:
             body = msgspec.structs.replace(body, **changes_of(event))
         return body
 
-    # Working hours
-
-    async def change_schedule(self, asker: Asker, calendar_id: str, schedule: ev.Schedule) -> int:
-        """The calendar's version with the new hours. Bookings outside them stay."""
-        check_schedule(schedule)
-        return (await self._ask(asker, calendar_id, cmd.ChangeSchedule(schedule))).version
-
-    async def block_time(self, asker: Asker, calendar_id: str, body: bodies.TimeOffCreate) -> bodies.TimeOff:
-        start, end = bounded_us("start", body.start), bounded_us("end", body.end)
-        if end <= start:
-            raise invalid("end", "must be after start")
-        if end - start > limits.time_off_days_max * DAY:
-            raise invalid("end", f"at most {limits.time_off_days_max} days after start")
-        command = cmd.BlockTime(new_id(), start, end, body.force)
-        outcome = await self._ask(asker, calendar_id, command, Details(description=body.description))
-        blocked = outcome.event
-        assert isinstance(blocked, ev.TimeBlocked)
-        return bodies.TimeOff(
-            id=blocked.id,
-            professional_id=calendar_id,
-            start=format_us(blocked.start),
-            end=format_us(blocked.end),
-            description=body.description,
-            forced=blocked.forced,
-            calendar_version=outcome.version,
-        )
-
-    async def unblock_time(self, asker: Asker, calendar_id: str, block_id: str) -> None:
-        await self._ask(asker, calendar_id, cmd.Unblock(block_id))
-
     # Who it is for
 
-    async def _client_of(self, principal: Principal, given: str | None, *, required: bool) -> str | None:
+    async def client_of(self, principal: Principal, given: str | None, *, required: bool) -> str | None:
         """The client a request is for: their own for a client's login, else one of the business."""
         if principal.role == "client":
             if given is not None and given != principal.client_id:

@@ -130,9 +130,9 @@ class Endpoint:
     """A route and everything OpenAPI says about it; `handle` is the aiohttp handler.
 
     `needs` names a permission of `permissions.TABLE`; `None` is public. With `guests` a login may be left out, but is
-    good where it is sent, and the handler judges the rest. `limit` is a quota of its own, one of `throttle.DEFAULTS`.
-    With `tx` the handler runs in a transaction that also keeps its Idempotency-Key. With `ready` a repeated question is
-    answered from its bytes.
+    good where it is sent, and the handler judges the rest; `visitors` the same, for who shows nothing at all.
+    `limit` is a quota of its own, one of `throttle.DEFAULTS`. With `tx` the handler runs in a transaction that also
+    keeps its Idempotency-Key. With `ready` a repeated question is answered from its bytes.
     """
 
     def __init__(
@@ -144,6 +144,7 @@ class Endpoint:
         *,
         needs: str | None,
         guests: bool = False,
+        visitors: bool = False,
         summary: str,
         answer: Any = None,
         status: int = 200,
@@ -162,6 +163,7 @@ class Endpoint:
         self.handler = handler
         self.needs = needs
         self.guests = guests
+        self.visitors = visitors
         self.summary = summary
         self.answer = answer
         self.status = status
@@ -220,7 +222,7 @@ class Endpoint:
     def _caller(self, request: web.BaseRequest) -> Principal | None:
         """Raises `Refused(unauthorized)` where a login is needed, or one is shown to a route that has a use for it."""
         authorization = request.headers.get("Authorization")
-        if authorization is None and (self.guests or self.needs is None):
+        if authorization is None and (self.guests or self.visitors or self.needs is None):
             return None
         if self.needs is not None or self.guests:
             return self.node.auth.verify_header(authorization)
@@ -283,7 +285,7 @@ class Endpoint:
         async with self.node.database.transaction() as tx:
             call.tx = tx
             if call.key is not None:
-                stored = await self.node.keys.claim(tx, call.key, call.business_id or None)
+                stored = await self.node.keys.claim(tx, call.key, call.login.business_id if call.login else None)
                 if stored is not None:
                     return Answer(stored.body, stored.status, {**stored.headers, "X-Request-ID": call.request_id})
             response = self._respond(await self.handler(call), call.request_id)

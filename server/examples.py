@@ -17,6 +17,23 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "UserPatch": {"name": "Cleo Sommer", "locale": "de"},
     "Verify": {"phone": "+49 30 901820"},
     "VerifyConfirm": {"verification_id": "01a1fd5e-7b00-7000-8e00-9d1b6f3c5a21", "code": "204517"},
+    "OfferingCreate": {
+        "professional_id": _PROFESSIONAL, "type": "group", "title": "Pottery for beginners",
+        "start_date": "2027-03-01", "end_date": "2027-03-05", "start_time": "10:00", "end_time": "16:00",
+        "duration_minutes": 120, "max_attendees": 8, "anti_scalping": "standard",
+    },
+    "SeriesAsk": {
+        "professional_id": _PROFESSIONAL, "service_id": _SERVICE, "start": _START, "rrule": "FREQ=WEEKLY;COUNT=10",
+    },
+    "SeriesCreate": {
+        "professional_id": _PROFESSIONAL, "service_id": _SERVICE, "start": _START, "rrule": "FREQ=WEEKLY;COUNT=10",
+        "client_id": _CLIENT, "on_conflict": "skip",
+    },
+    "WaitlistJoin": {
+        "service_id": _SERVICE, "professional_id": _PROFESSIONAL, "client_id": _CLIENT,
+        "from": _START, "to": "2027-03-05T18:00:00+01:00",
+    },
+    "OfferingPatch": {"max_attendees": 10},
     "ServiceTokenCreate": {"name": "website", "scopes": ["catalogue.read", "bookings.make"], "ttl_days": 90},
     # The business and its people
     "BusinessCreate": {
@@ -42,10 +59,12 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "name": "Colour", "duration_minutes": 90, "buffer_after_minutes": 15, "price_minor": 8900, "currency": "EUR",
         "professional_ids": [_PROFESSIONAL],
     },
+    "HolidayCreate": {"date": "2026-12-25", "name": "Christmas Day"},
     "ServicePatch": {"price_minor": 9500, "confirmation": "approval"},
     "ServiceForProfessional": {"service_id": _SERVICE},
     "SchedulePut": {
         "time_zone": "Europe/Berlin", "weekly": _WEEKDAYS, "overrides": [{"date": "2026-12-24", "ranges": []}],
+        "breaks": [{"weekday": 0, "start": "12:30", "end": "13:00"}],
     },
     "TimeOffCreate": {"start": "2027-07-01T00:00:00Z", "end": "2027-07-15T00:00:00Z", "description": "holiday"},
     # Holds and bookings

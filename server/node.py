@@ -21,8 +21,11 @@ from actors.questions import Question
 from actors.runtime import Runtime
 from actors.shards import OwnedShards
 from actors.switchboard import Switchboard
+from jobs.meetings import Tender
 from jobs.messenger import ConsoleMessenger, Messenger
 from jobs.upkeep import Upkeep
+from jobs.waitlist import Waitlist
+from protocol import limits
 from protocol.errors import Refused
 from protocol.ids import new_id
 from server.auth import Auth
@@ -40,10 +43,12 @@ from server.passwords import Passwords
 from server.places import Places
 from server.readings import of_node
 from server.ready import ReadyAnswers
+from server.series import SeriesDesk
 from server.sessions import Sessions
 from server.terms import ChangedTerms
 from server.throttle import Throttle, quotas
 from server.tickets import Tickets
+from server.timekeeping import Timekeeping
 from server.verification import Verification
 from storage import migrations
 from storage.bulletin import Bulletin
@@ -86,6 +91,7 @@ class Node:
     runtime: Runtime
     switchboard: Switchboard
     desk: Desk
+    timekeeping: Timekeeping
     live: Hub
     ready: ReadyAnswers
     businesses: Businesses
@@ -136,11 +142,13 @@ class Node:
         self.verification = Verification(self.database, self.auth, self.messenger)
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
         self._journal = PostgresJournal(dsn, self.database, settings.journal_writers, self.metrics)
-        store = PostgresCalendars(self.database)
+        store = self.store = PostgresCalendars(self.database)
         self.runtime = Runtime(self._journal, store, self.clock, self.shard_count)
         await self._journal.start(self.runtime)
         loops = await (self._join(store) if settings.redis_url else self._stand_alone(store))
         self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth, self.businesses, self.places)
+        self.series = SeriesDesk(self.desk, self.switchboard, self.database, self.auth)
+        self.timekeeping = Timekeeping(self.desk, self.switchboard, self.database)
         self.ready = ReadyAnswers(self.runtime, self.switchboard, self.clock)
         self.live = Hub(self)
         self._take_note()
@@ -148,6 +156,8 @@ class Node:
         await self._end_what_is_over()
         self.metrics.collect_from(self._readings)
         upkeep = Upkeep(self.database, self.runtime)
+        self.waitlist = Waitlist(self.database, self.runtime, limits.hold_ttl_max_s)
+        self.notices.listen("waitlist", self.waitlist.wake)
         for name, loop in (
             ("timers", self.runtime.timers.run()),
             ("live hub", self.live.run()),
@@ -155,6 +165,8 @@ class Node:
             ("journal", self._journal.watch()),
             ("bulletin", self.bulletin.run()),
             ("upkeep", upkeep.run()),
+            ("waitlist", self.waitlist.run()),
+            ("meetings", Tender(self.database, self.runtime).run()),
             ("keys", KeyFiles(settings.jwt_keys, self.auth).watch()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
@@ -206,7 +218,10 @@ class Node:
         notices.listen("tokens", self.live.end_sessions_of)
         notices.listen("sessions", self.live.end_sessions_of)
         notices.listen("terms", terms.take_in)
+        notices.listen("terms", self.desk.together.teams.forget)
+        notices.listen("calendars", self.desk.together.teams.forget)
         notices.after_gap(terms.take_in_all)
+        notices.after_gap(self.desk.together.teams.forget)
         notices.after_gap(self.desk.forget_all_clients)
         notices.after_gap(self._catch_up)
 

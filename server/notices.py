@@ -4,9 +4,10 @@ businesses   settings or state of a business changed; ids of businesses
 sessions     sessions have ended; their ids
 tokens       service tokens were revoked; their ids
 places       professionals moved to another location; their ids
-terms        services of professionals, or the terms of these, changed; ids of professionals
+terms        services of professionals, the terms of these, their holidays or locations changed; ids of professionals
 calendars    professionals were removed or came back; their ids
 clients      clients were removed or erased; their ids
+waitlist     somebody has begun to wait for something in these calendars
 
 The node that writes hears it at once, the others by the bulletin. Some may be missed while the database is away: then
 `after_gap` runs, and what is not remembered for seconds only is read again.
@@ -21,7 +22,7 @@ from storage.postgres import Transaction
 
 Callback = Callable[[Sequence[str]], None]
 
-KINDS: Final = ("businesses", "sessions", "tokens", "places", "terms", "calendars", "clients")
+KINDS: Final = ("businesses", "sessions", "tokens", "places", "terms", "calendars", "clients", "waitlist")
 
 
 class Notices:

@@ -85,6 +85,8 @@ def _operation(e: Endpoint) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     if e.needs is None:
         operation["security"] = [{}, {"bearer": []}] if e.guests else []
+    elif e.visitors:
+        operation["security"] = [{}, {"bearer": []}]
     elif e.guests:
         operation["security"] = [{"bearer": []}, {"manageToken": []}]
     return operation
@@ -93,6 +95,8 @@ def _operation(e: Endpoint) -> dict[str, Any]:
 def _needed(e: Endpoint) -> str:
     if e.needs is None:
         return "Needs no login; one that is sent counts." if e.guests else "Needs no login."
+    if e.visitors:
+        return f"Needs the permission `{e.needs}`; for an offering, by its code, no login."
     return f"Needs the permission `{e.needs}`" + (", or the booking's manage token." if e.guests else ".")
 
 

@@ -12,13 +12,15 @@ from protocol.errors import Refused
 from protocol.times import format_us
 
 
-def refused_by_calendar(refusal: Refusal, version: int) -> Refused:
-    """A calendar's refusal as callers see it."""
-    extra: dict[str, Any] = {"calendar_version": version}
+def refused_by_calendar(refusal: Refusal, version: int | None) -> Refused:
+    """A calendar's refusal as callers see it; `None` where several were asked."""
+    extra: dict[str, Any] = {} if version is None else {"calendar_version": version}
     if refusal.code == "slot_unavailable" or refusal.alternatives:
         extra["alternatives"] = [{"start": format_us(a), "end": format_us(b)} for a, b in refusal.alternatives]
     if refusal.conflicts:
         extra["conflicts"] = list(refusal.conflicts)
+    if refusal.starts:
+        extra["starts"] = [{"start": format_us(start), "code": code} for start, code in refusal.starts]
     if refusal.retry_at:
         extra["retry_at"] = format_us(refusal.retry_at)
     return Refused(refusal.code, refusal.detail, extra=extra)
@@ -56,5 +58,6 @@ def changes_of(event: ev.Event | None) -> dict[str, Any]:
     elif isinstance(event, ev.Booked):
         changes["status"] = event.status
     if isinstance(event, (ev.Booked, ev.Rescheduled)):
-        changes |= {"start": format_us(event.start), "end": format_us(event.start + event.duration)}
+        end = event.start + event.duration
+        changes |= {"start": format_us(event.start), "end": format_us(end), "double_booking": event.doubled}
     return changes

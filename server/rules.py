@@ -1,11 +1,9 @@
 """What a business's own rules say about a booking: whom it refuses, and until when clients may change their minds."""
 
-from datetime import datetime
-
 from actors.ports import Guest
 from protocol.errors import Refused
-from protocol.times import MINUTE, to_us
 from server.businesses import Businesses
+from server.principal import Principal
 from storage import records
 from storage.bookings import BookingRow
 from storage.postgres import Database
@@ -31,17 +29,18 @@ class Rules:
         found = await records.bans_among(self._database, business_id, emails, phones)
         return Refused("banned") if found else None
 
-    async def against(self, row: BookingRow, *, moves: bool) -> Refused | None:
-        """Whether it is too late for a client or guest to cancel or move that booking; who is refused may not move
-        one either.
+    async def notice(self, principal: Principal, business_id: str) -> int:
+        """How long before the start the business lets this caller cancel or move, where the service does not say;
+        -1 for staff, who are not bound.
         """
+        if principal.staff:
+            return -1
+        business = await self._businesses.get(business_id)
+        return business.cancellation_notice_us if business is not None else 0
+
+    async def against_moving(self, row: BookingRow) -> Refused | None:
+        """Whoever the business refuses by now keeps what is booked, and moves nothing."""
         business = await self._businesses.get(row.business_id)
-        if business is None or row.body.status not in ("pending", "confirmed"):
+        if business is None or not business.has_bans or row.body.status not in ("pending", "confirmed"):
             return None
-        notice_us, start_us = business.cancellation_notice_us, to_us(datetime.fromisoformat(row.body.start))
-        if notice_us and start_us - notice_us < self._businesses.now_us():
-            minutes = notice_us // MINUTE
-            return Refused("too_late_to_cancel", f"possible until {minutes} minutes before the start; ask the business")
-        if moves and business.has_bans:
-            return await self.banned(business.id, row.body.client_id, None)
-        return None
+        return await self.banned(business.id, row.body.client_id, None)

@@ -167,7 +167,7 @@ async def _set_demo_hours(node: Node, business_id: str) -> None:
         return
     weekly = tuple(WeeklyRange(day, 9 * 60, 17 * 60) for day in range(6))
     owner = Principal("demo", business_id, "owner", time.time() + _DEMO_TOKEN_TTL_S)
-    await node.desk.change_schedule(Asker(owner, new_id()), row["id"], Schedule(row["time_zone"], weekly))
+    await node.timekeeping.change_schedule(Asker(owner, new_id()), row["id"], Schedule(row["time_zone"], weekly))
 
 
 def _print_urls(host: str, port: int) -> None:

@@ -1,12 +1,13 @@
-"""Changed terms of service: taken in by the calendars that are active here."""
+"""What the catalogue says of calendars (services, holidays, locations): taken in by those that are active here."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.roster import Roster
 from protocol.errors import Refused
 
 if TYPE_CHECKING:
+    from server.edge import Call
     from server.node import Node
 
 
@@ -16,6 +17,12 @@ async def refresh_terms(roster: Roster, calendar_ids: Sequence[str]) -> None:
         await roster.refresh_services(calendar_ids)
     except Refused:
         roster.load_anew(calendar_ids)
+
+
+async def take_in(call: "Call[Any, Any]", calendar_ids: Sequence[str]) -> None:
+    """Lets active calendars take in new terms once these are durable: here before the answer, elsewhere soon."""
+    await call.node.notices.post(call.tx, "terms", calendar_ids)
+    call.after_commit.append(lambda: refresh_terms(call.node.runtime.roster, calendar_ids))
 
 
 class ChangedTerms:

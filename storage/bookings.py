@@ -5,17 +5,21 @@ from typing import Any
 import msgspec
 import orjson
 
-from protocol import bodies
+from protocol import bodies, limits, schedules
 from protocol import events as ev
+from storage.meetings import parts_of
 from storage.people import Queries, stamp
 
 
 class BookingRow(msgspec.Struct):
-    """A booking with what must not leave the server: whose it is, and the digest of its manage token."""
+    """A booking with what must not leave the server: whose it is, and the digest of its manage token. `parts` are what
+    it takes up in calendars beside its professional's.
+    """
 
     business_id: str
     manage_hash: bytes | None
     body: bodies.Booking
+    parts: tuple[ev.Part, ...] = ()
 
 
 class HoldRow(msgspec.Struct):
@@ -23,6 +27,7 @@ class HoldRow(msgspec.Struct):
     business_id: str
     client_id: str | None
     holder: str
+    parts: tuple[ev.Part, ...] = ()
 
 
 class BookingFilter(msgspec.Struct, kw_only=True):
@@ -35,6 +40,7 @@ class BookingFilter(msgspec.Struct, kw_only=True):
     starts_before: int | None = None
     ends_after: int | None = None
     locations: list[str] | None = None
+    service_id: str | None = None
 
 
 def _booking(row: Any) -> BookingRow:
@@ -54,15 +60,28 @@ def _booking(row: Any) -> BookingRow:
         notes=row["notes"],
         cancelled_by=row["cancelled_by"],
         reason=row["reason"],
+        answers=orjson.loads(row["answers"]) if row["answers"] else None,
+        double_booking=row["doubled"],
+        series_id=str(row["series_id"]) if row["series_id"] else None,
         professional_name=row["professional_name"],
     )
-    return BookingRow(str(row["business_id"]), row["manage_hash"], body)
+    if row["parts"]:
+        others: list[tuple[str, str]] = orjson.loads(row["others"])
+        body.professional_ids = sorted([body.professional_id, *(id_ for id_, kind in others if kind == "person")])
+        body.resource_ids = [id_ for id_, kind in others if kind == "resource"] or None
+    return BookingRow(str(row["business_id"]), row["manage_hash"], body, parts_of(row["parts"]))
 
 
 async def find(q: Queries, *, id: str | None = None, code: str | None = None) -> BookingRow | None:
-    """One booking by id or code. A hold is not a booking."""
+    """One booking by id or code; by those of a part, the booking that it is a part of. A hold is not a booking."""
     row = await (q.row("booking_by_id", id) if id else q.row("booking_by_code", code))
+    if row is not None and row["leader_id"] is not None:
+        row = await q.row("booking_of_part", row["id"])
     return None if row is None or row["status"] == "held" else _booking(row)
+
+
+async def of_series(q: Queries, business_id: str, series_id: str) -> list[BookingRow]:
+    return [_booking(r) for r in await q.fetch("bookings_of_series", series_id, business_id)]
 
 
 async def list_bookings(
@@ -71,7 +90,7 @@ async def list_bookings(
     start, id_ = after or (None, None)
     rows = await q.fetch(
         "list_bookings", business_id, f.professional_id, f.client_id, f.status, f.starts_from, f.starts_before,
-        f.ends_after, limit, start, id_, f.locations,
+        f.ends_after, limit, start, id_, f.locations, f.service_id,
     )  # fmt: skip
     return [_booking(r).body for r in rows]
 
@@ -83,21 +102,32 @@ async def dates(q: Queries, calendar_id: str, from_us: int, to_us: int, zone: st
 
 async def find_hold(q: Queries, hold_id: str) -> HoldRow | None:
     row = await q.row("hold_by_id", hold_id)
-    return HoldRow(*row) if row else None
+    if row is None:
+        return None
+    calendar_id, business_id, client_id, holder, parts = row
+    return HoldRow(calendar_id, business_id, client_id, holder, parts_of(parts))
 
 
-async def list_time_off(q: Queries, calendar_id: str, after: str | None, limit: int) -> list[bodies.TimeOff]:
+async def list_time_off(q: Queries, calendar_id: str, after: str | None, limit: int) -> list[schedules.TimeOff]:
     return [
-        bodies.TimeOff(
+        schedules.TimeOff(
             id=r["id"],
             professional_id=calendar_id,
             start=stamp(r["start_at"]),
             end=stamp(r["end_at"]),
             description=r["description"],
             forced=r["forced"],
+            series_id=r["series_id"],
         )
         for r in await q.fetch("list_time_off", calendar_id, after, limit)
     ]
+
+
+async def periods_of_series(q: Queries, calendar_id: str, series_id: str, version: int) -> list[ev.TimeBlocked]:
+    """The periods that one rule has made, of which the last came with that version of the calendar."""
+    rows = await q.fetch("series_events", calendar_id, version - limits.time_off_series_max, version, series_id)
+    found = [ev.decode(r["data"]) for r in rows]
+    return [event for event in found if isinstance(event, ev.TimeBlocked)]
 
 
 async def time_off_reasons(q: Queries, calendar_id: str, from_us: int, to_us: int) -> list[tuple[str, str, str]]:
@@ -107,7 +137,7 @@ async def time_off_reasons(q: Queries, calendar_id: str, from_us: int, to_us: in
 
 
 async def list_events(q: Queries, calendar_id: str, after: int, limit: int) -> list[bodies.EventAnswer]:
-    return [_event(r) for r in await q.fetch("list_events", calendar_id, after, limit)]
+    return [event_of_row(r) for r in await q.fetch("list_events", calendar_id, after, limit)]
 
 
 async def events_of(q: Queries, calendar_id: str, booking_id: str, version_max: int) -> list[ev.AnyEvent]:
@@ -115,7 +145,7 @@ async def events_of(q: Queries, calendar_id: str, booking_id: str, version_max: 
     return [ev.decode(r["data"]) for r in await q.fetch("events_of_booking", calendar_id, booking_id, version_max)]
 
 
-def _event(row: Any) -> bodies.EventAnswer:
+def event_of_row(row: Any) -> bodies.EventAnswer:
     return bodies.EventAnswer(
         professional_id=row["calendar_id"],
         version=row["version"],

@@ -56,7 +56,10 @@ class PostgresCalendars:
         rows = await self._database.fetch("terms_of_calendars", list(calendar_ids))
         terms = await self._terms({s for row in rows for s in row["service_ids"]})
         return {
-            row["calendar_id"]: Terms(self._offer(row["service_ids"], terms), _dates(row["holidays"])) for row in rows
+            row["calendar_id"]: Terms(
+                self._offer(row["service_ids"], terms), _dates(row["holidays"]), row["location_id"]
+            )
+            for row in rows
         }
 
     async def business_of(self, calendar_id: str) -> str | None:
@@ -98,6 +101,7 @@ class PostgresCalendars:
             [],
             {},
             services=self._offer(row["service_ids"], terms),
+            location_id=row["location_id"],
         )
         for r in _decode_rows(row["reservations"]) if row["reservations"] else ():
             self._restore(calendar, r)
@@ -162,6 +166,7 @@ def terms_of(row: Any) -> Service:
         _notice(row["cancellation_notice_minutes"]),
         _notice(row["reschedule_notice_minutes"]),
         tuple(row["required"]),
+        locations=tuple(row["location_ids"]),
     )
 
 

@@ -70,9 +70,9 @@ async def restore(q: Queries, business_id: str, location_id: str) -> said.Locati
     return _location(await q.row("restore_location", business_id, location_id))
 
 
-async def check(q: Queries, business_id: str, location_ids: Sequence[str]) -> None:
+async def check(q: Queries, business_id: str, location_ids: Sequence[str], field: str = "location_ids") -> None:
     """Raises `Refused(validation_failed)` unless all of them are locations of the business."""
     found = {r["id"] for r in await q.fetch("locations_among", business_id, location_ids)}
     for location_id in location_ids:
         if location_id not in found:
-            raise invalid("location_ids", f"{location_id} is no location of this business")
+            raise invalid(field, f"{location_id} is no location of this business")

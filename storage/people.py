@@ -117,6 +117,7 @@ def _professional(row: Any) -> bodies.Professional:
     return bodies.Professional(
         id=row["id"],
         display_name=row["display_name"],
+        kind=row["kind"],
         time_zone=row["time_zone"],
         specialisation=row["specialisation"],
         bio=row["bio"],
@@ -134,7 +135,7 @@ async def add_professional(
     new = new_id()
     await q.value(
         "insert_professional", new, business_id, body.display_name, body.specialisation, body.bio, body.username,
-        body.phone_number, body.location_id,
+        body.phone_number, body.location_id, body.kind,
     )  # fmt: skip
     await q.value("insert_calendar", new, business_id, shard_of(new, shard_count), time_zone)
     return await professional_by_id(q, business_id, new)
@@ -155,9 +156,10 @@ async def list_professionals(
     *,
     location_id: str | None = None,
     service_id: str | None = None,
+    kind: str | None = None,
     deleted: bool = False,
 ) -> list[bodies.Professional]:
-    rows = await q.fetch("list_professionals", business_id, after, limit, location_id, service_id, deleted)
+    rows = await q.fetch("list_professionals", business_id, after, limit, location_id, service_id, deleted, kind)
     return [_professional(r) for r in rows]
 
 

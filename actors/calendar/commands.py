@@ -59,6 +59,15 @@ class CheckHold(Command, frozen=True, gc=False, tag=True):
     id: str
 
 
+class Refuse(Command, frozen=True, gc=False, tag=True):
+    """Keeps, under the key it comes with, what has been decided over several calendars: that the request is refused."""
+
+    code: str
+    detail: str = ""
+    alternatives: tuple[tuple[int, int], ...] = ()
+    retry_at: int = 0
+
+
 class Release(Command, frozen=True, gc=False, tag=True):
     id: str
 
@@ -195,6 +204,7 @@ AnyCommand = (
     | HoldPart
     | Settle
     | CheckHold
+    | Refuse
     | Release
     | Book
     | BookSeries

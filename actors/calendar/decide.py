@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any, Final
 
 from actors.calendar import commands as cmd
+from actors.calendar.caps import Caps
 from actors.calendar.lifecycle import ALLOWED_FROM, ONLY_ONCE_STARTED
 from actors.calendar.periods import block_series, block_time, change_schedule, unblock
 from actors.calendar.refusal import Decision, Refusal
@@ -97,6 +98,9 @@ def _hold_part(calendar: Calendar, c: cmd.HoldPart, now: int) -> Decision:
     claims = claims_between(calendar, c.start - c.before, end + c.after)
     if any(live_places(k, now, None) for k in claims):
         return Refusal("slot_unavailable", "another calendar of this meeting is taken then")
+    service = calendar.services.get(c.service_id)
+    if service is not None and Caps(calendar, service, now).reached(c.start):
+        return Refusal("cap_reached", "another calendar of this meeting takes no more of these then")
     return [
         *(ev.HoldExpired(r.id) for k in claims for r in members_of(k) if r.has_ended(now)),
         ev.HoldPlaced(
@@ -125,6 +129,10 @@ def _settle(calendar: Calendar, c: cmd.Settle, now: int) -> Decision:
 def _check_hold(calendar: Calendar, c: cmd.CheckHold, now: int) -> Decision:
     held = calendar.reservations.get(c.id)
     return Refusal("hold_gone") if held is None or held.has_ended(now) else []
+
+
+def _refuse(calendar: Calendar, c: cmd.Refuse, now: int) -> Decision:
+    return Refusal(c.code, c.detail, c.alternatives, retry_at=c.retry_at)
 
 
 def _release(calendar: Calendar, c: cmd.Release, now: int) -> Decision:
@@ -360,6 +368,7 @@ _DECIDE: Final[dict[type[cmd.Command], Callable[[Calendar, Any, int], Decision]]
     cmd.HoldPart: _hold_part,
     cmd.Settle: _settle,
     cmd.CheckHold: _check_hold,
+    cmd.Refuse: _refuse,
     cmd.Release: _release,
     cmd.Book: _book,
     cmd.BookSeries: book_series,

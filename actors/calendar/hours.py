@@ -11,9 +11,11 @@ from datetime import date, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from protocol import limits
 from protocol.errors import invalid
-from protocol.events import Schedule, WeeklyRange
+from protocol.events import HoursFrom, Override, Schedule, WeeklyRange
 from protocol.times import DAY, local_date, local_us, parse_date, zone
 
 OPEN_MINUTE_DEFAULT = 5 * 60
@@ -191,6 +193,9 @@ class Occasion:
     def between(self, from_us: int, to_us: int) -> list[Span]:
         return [self.span] if self.span[0] < to_us and self.span[1] > from_us else []
 
+    def is_open(self, from_us: int, to_us: int) -> bool:
+        return self.span[0] <= from_us and to_us <= self.span[1]
+
 
 AnyHours = Hours | Occasion
 
@@ -199,6 +204,27 @@ AnyHours = Hours | Occasion
 def hours_of(schedule: Schedule, holidays: frozenset[str] = NO_HOLIDAYS) -> Hours:
     """The shared `Hours` of a schedule; a hundred thousand calendars with default hours hold one."""
     return Hours(schedule, holidays)
+
+
+@lru_cache(maxsize=4_096)
+def hours_at(hours: Hours, locations: tuple[str, ...], own: str | None) -> Hours:
+    """Those of the hours that are worked at one of the locations. Ranges that name none, and dates with hours of their
+    own, are worked at the `own` location, and anywhere where there is none.
+    """
+    schedule = hours.schedule
+
+    def here(r: WeeklyRange) -> bool:
+        place = r.location_id or own
+        return place is None or place in locations
+
+    own_here = own is None or own in locations
+    narrowed = msgspec.structs.replace(
+        schedule,
+        weekly=tuple(filter(here, schedule.weekly)),
+        overrides=schedule.overrides if own_here else tuple(Override(o.date) for o in schedule.overrides),
+        later=tuple(HoursFrom(f.date, tuple(filter(here, f.weekly)), f.breaks) for f in schedule.later),
+    )
+    return hours_of(narrowed, hours.holidays)
 
 
 @lru_cache(maxsize=4_096)

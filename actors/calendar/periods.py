@@ -7,9 +7,10 @@ import msgspec
 from actors.calendar import commands as cmd
 from actors.calendar.hours import check_schedule, hours_of
 from actors.calendar.refusal import Decision, Refusal
-from actors.calendar.state import Calendar, claims_between, members_of
+from actors.calendar.state import Calendar, Reservation, claims_between, hours_for, members_of
 from protocol import events as ev
 from protocol import limits
+from protocol.times import local_date
 
 _NAMED_MAX = 50
 
@@ -55,17 +56,17 @@ def unblock(calendar: Calendar, c: cmd.Unblock, _now: int) -> Decision:
 
 def change_schedule(calendar: Calendar, c: cmd.ChangeSchedule, now: int) -> Decision:
     """Bookings and holds that were inside the hours and would be outside are named, unless it is forced."""
-    schedule = _merged(calendar.hours.schedule, c.schedule, c.effective_from) if c.effective_from else c.schedule
+    schedule = c.schedule
+    if c.effective_from:
+        if schedule.time_zone != calendar.time_zone:
+            return Refusal("validation_failed", "another time zone holds at once, and not from a date")
+        schedule = _merged(calendar, schedule, c.effective_from, now)
     check_schedule(schedule)
-    old, new = calendar.hours, hours_of(schedule, calendar.hours.holidays)
+    new = msgspec.structs.replace(calendar, hours=hours_of(schedule, calendar.hours.holidays))
     outside = [
         r.id
         for r in calendar.reservations.values()
-        if r.end > now
-        and not r.has_ended(now)
-        and not _has_own_hours(calendar, r.service_id)
-        and not new.is_open(r.start, r.end)
-        and old.is_open(r.start, r.end)
+        if r.end > now and not r.has_ended(now) and _is_inside(calendar, r) and not _is_inside(new, r)
     ]
     if outside and not c.force:
         return Refusal(
@@ -76,15 +77,21 @@ def change_schedule(calendar: Calendar, c: cmd.ChangeSchedule, now: int) -> Deci
     return [ev.ScheduleChanged(schedule, bool(outside))]
 
 
-def _has_own_hours(calendar: Calendar, service_id: str) -> bool:
-    service = calendar.services.get(service_id)
-    return service is not None and service.own_hours is not None
+def _is_inside(calendar: Calendar, r: Reservation) -> bool:
+    service = calendar.services.get(r.service_id)
+    hours = calendar.hours if service is None else hours_for(calendar, service)
+    return hours.is_open(r.start, r.end)
 
 
-def _merged(old: ev.Schedule, new: ev.Schedule, date: str) -> ev.Schedule:
-    """The old hours until `date`, the new ones from then on. Dates with hours of their own are those of the new
-    schedule.
-    """
-    change = ev.HoursFrom(date, new.weekly, new.breaks)
-    earlier = tuple(later for later in old.later if later.date < date)
-    return msgspec.structs.replace(old, time_zone=new.time_zone, overrides=new.overrides, later=(*earlier, change))
+def _merged(calendar: Calendar, new: ev.Schedule, date: str, now: int) -> ev.Schedule:
+    """The old hours and dates until `date`, the new ones from then on."""
+    old = calendar.hours.schedule
+    weekly, breaks = old.weekly, old.breaks
+    later = [*(change for change in old.later if change.date < date), ev.HoursFrom(date, new.weekly, new.breaks)]
+    today = local_date(now, calendar.hours.tz).isoformat()
+    if len(later) > limits.later_hours_max and later[0].date <= today:
+        # What has long taken effect makes room.
+        weekly, breaks = later[0].weekly, later[0].breaks
+        del later[0]
+    overrides = (*(o for o in old.overrides if o.date < date), *(o for o in new.overrides if o.date >= date))
+    return ev.Schedule(old.time_zone, weekly, overrides, breaks, tuple(later))

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from actors.calendar.hours import AnyHours, Hours, default_schedule, hours_of
+from actors.calendar.hours import AnyHours, Hours, default_schedule, hours_at, hours_of
 from protocol import limits
 from protocol.events import Part
 from protocol.times import DAY, HOUR
@@ -34,7 +34,8 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     there are at most `daily_cap` a day and `weekly_cap` a week (0: no cap), by the calendar's wall clock; a shared
     session is one. `approval` makes bookings start pending instead of confirmed. `cancel_notice` and `move_notice`
     are -1 where the business's own hold. `required` are questions that must be answered. `own_hours` hold instead
-    of the calendar's. `guard` says whether a person, or with `strict` a device too, may have only one booking.
+    of the calendar's; with `locations` only what is worked there. `guard` says whether a person, or with `strict` a
+    device too, may have only one booking.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     required: tuple[str, ...] = ()
     guard: Guard = "none"
     own_hours: AnyHours | None = None
+    locations: tuple[str, ...] = ()
 
     @property
     def capped(self) -> bool:
@@ -221,6 +223,8 @@ class Calendar(msgspec.Struct):
     done: dict[str, Done] | None = None
     """What was over in the last days."""
     services: Mapping[str, Service] = NO_SERVICES
+    location_id: str | None = None
+    """Where whoever has this calendar works, as the catalogue has it. It comes with the services."""
 
     @property
     def time_zone(self) -> str:
@@ -233,7 +237,11 @@ def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
 
 
 def hours_for(calendar: Calendar, service: Service) -> AnyHours:
-    return service.own_hours or calendar.hours
+    if service.own_hours is not None:
+        return service.own_hours
+    if service.locations:
+        return hours_at(calendar.hours, service.locations, calendar.location_id)
+    return calendar.hours
 
 
 def version_of(calendar: Calendar, booking_id: str) -> int:

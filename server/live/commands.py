@@ -8,11 +8,11 @@ import msgspec
 from actors.calendar import commands as cmd
 from actors.ports import IdempotencyKey
 from protocol import live
-from protocol.errors import Refused
+from protocol.errors import Refused, invalid
 from protocol.times import bounded_us
 from server import permissions
 from server.desk import Asker, role_of
-from server.live.viewing import Visitor, principal_for
+from server.live.viewing import Visitor, principal_for, principal_for_service
 from server.principal import Principal
 from server.throttle import Spent
 from storage import bookings
@@ -41,14 +41,26 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     permissions.reach(visitor.principal or permissions.GUEST, NEEDS[type(message)])
     await count(node, visitor, message)
     if isinstance(message, live.Hold | live.Book):
-        principal = await principal_for(node, visitor, message.professional_id)
-        asker = Asker(principal, request_id, _key(principal, message))
+        principal = await _principal(node, visitor, message)
+        asker = Asker(principal, request_id, _key(principal, message), visitor.request)
         if isinstance(message, live.Hold):
             return await node.desk.hold(asker, message)
         return await node.desk.book(asker, message)
     if isinstance(message, live.Release):
         return await _release(node, visitor, message, request_id)
     return await _change(node, visitor, message, request_id)
+
+
+async def _principal(node: "Node", visitor: Visitor, message: live.Hold | live.Book) -> Principal:
+    if message.offering_code is not None:
+        offered = await node.desk.offerings.of_code(message.offering_code)
+        return await principal_for(node, visitor, offered.professional_id)
+    calendar_id = message.professional_id or next(iter(message.professional_ids), None)
+    if calendar_id is not None:
+        return await principal_for(node, visitor, calendar_id)
+    if message.service_id is None:
+        raise invalid("service_id", "is needed, unless an offering_code says it")
+    return await principal_for_service(node, visitor, message.service_id)
 
 
 async def count(node: "Node", visitor: Visitor, message: live.LiveCommand | live.Subscribe) -> None:
@@ -85,10 +97,12 @@ async def _change(
     elif isinstance(message, live.Cancel):
         command = cmd.Cancel(row.body.id, role_of(principal, message.on_behalf_of), message.if_version)
     else:
-        command = cmd.Reschedule(row.body.id, bounded_us("start", message.start), message.if_version)
-    return await node.desk.change(
-        Asker(principal, request_id, _key(principal, message, row.body.id)), row, command, reason
-    )
+        start = bounded_us("start", message.start)
+        command = cmd.Reschedule(
+            row.body.id, start, message.if_version, hold_id=message.hold_id, double=message.double_booking
+        )
+    asker = Asker(principal, request_id, _key(principal, message, row.body.id), visitor.request)
+    return await node.desk.change(asker, row, command, reason)
 
 
 def _key(principal: Principal, message: live.LiveCommand, booking_id: str = "") -> IdempotencyKey | None:

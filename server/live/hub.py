@@ -55,6 +55,7 @@ class Hub:
         """
         origin = request.headers.get("Origin")
         visitor = Visitor(new_id(), origin, is_same_origin(origin, host_of(request), self._public_hosts))
+        visitor.request = request
         # A query that was looked at stays in memory for as long as the connection does.
         if "?" in request.raw_path and (ticket := request.query.get("ticket")) is not None:
             visitor.principal = await self._node.tickets.redeem(ticket)

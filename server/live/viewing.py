@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from aiohttp import web
 
 from actors.broadcast import Broadcast, ViewKey
 from actors.questions import bounds
@@ -14,7 +15,7 @@ from protocol.live import Subscribe
 from protocol.times import MINUTE
 from server import permissions
 from server.principal import Principal
-from storage import catalogue
+from storage import catalogue, meetings
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -33,6 +34,8 @@ class Visitor(msgspec.Struct, gc=False):
     principal: Principal | None = None
     network: str = ""
     """Whose requests without login count together."""
+    request: web.BaseRequest | None = None
+    """The one that connected."""
 
 
 def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) -> bool:
@@ -48,7 +51,18 @@ def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) 
 
 async def principal_for(node: "Node", visitor: Visitor, calendar_id: str) -> Principal:
     """The login, or a visitor's rights in the calendar's business. What is not theirs is not found."""
-    business_id = await node.switchboard.business_of(calendar_id)
+    return await _principal_in(node, visitor, await node.switchboard.business_of(calendar_id))
+
+
+async def principal_for_service(node: "Node", visitor: Visitor, service_id: str) -> Principal:
+    """As `principal_for`, where no calendar is named."""
+    business_id = await meetings.business_of_service(node.database, service_id)
+    if business_id is None:
+        raise Refused("not_found", "there is no such service")
+    return await _principal_in(node, visitor, business_id)
+
+
+async def _principal_in(node: "Node", visitor: Visitor, business_id: str) -> Principal:
     if visitor.principal is not None:
         if visitor.principal.business_id != business_id:
             raise Refused("not_found")
@@ -82,6 +96,11 @@ async def _open(node: "Node", visitor: Visitor, message: Subscribe, calendar_id:
 
 
 async def _calendars(node: "Node", visitor: Visitor, message: Subscribe) -> list[str]:
+    if message.offering_code is not None:
+        offered = await node.desk.offerings.of_code(message.offering_code)
+        if {message.service_id, message.professional_id} - {None, offered.id, offered.professional_id}:
+            raise invalid("offering_code", "is of another professional; leave professional_id and service_id out")
+        message.professional_id, message.service_id = offered.professional_id, offered.id
     if message.professional_id is not None:
         return [message.professional_id]
     assert message.service_id is not None

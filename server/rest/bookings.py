@@ -11,6 +11,7 @@ from actors.calendar import commands as cmd
 from actors.ports import IdempotencyKey
 from protocol import bodies
 from protocol.errors import Refused, invalid
+from protocol.ids import new_id
 from protocol.times import bounded_us, local_us, parse_date, to_us, zone
 from server.desk import Asker, role_of
 from server.edge import Call, Endpoint, Reply
@@ -23,7 +24,8 @@ from storage.bookings import BookingFilter, BookingRow
 _MANAGE_HEADER = "X-Manage-Token"
 TAKEN: Final = (
     "slot_unavailable", "outside_hours", "off_grid", "in_the_past", "too_soon", "beyond_horizon", "too_many_attendees",
-    "service_not_offered", "idempotency_mismatch", "unavailable", "overloaded", "banned",
+    "service_not_offered", "duration_not_offered", "cap_reached", "idempotency_mismatch", "unavailable", "overloaded",
+    "banned",
 )  # fmt: skip
 """Codes with which a time is refused."""
 
@@ -53,15 +55,27 @@ class ComingQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def asker(call: Call[Any, Any]) -> Asker:
-    return Asker(call.principal, call.request_id, call.key)
+    return Asker(call.principal, call.request_id, call.key, call.request)
 
 
 def etag(booking: bodies.Booking) -> dict[str, str]:
     return {"ETag": f'"{booking.version}"'}
 
 
+async def booker(call: Call[Any, Any]) -> Asker:
+    """The login; or, for what is published under a code, any visitor."""
+    if call.login is not None:
+        return asker(call)
+    if call.body.offering_code is None:
+        raise Refused("unauthorized", "send Authorization: Bearer with a token")
+    offered = await call.node.desk.offerings.of_code(call.body.offering_code)
+    visitor = Principal(new_id(), offered.business_id, "public", 0.0)
+    key = msgspec.structs.replace(call.key, scope=visitor.scope) if call.key is not None else None
+    return Asker(visitor, call.request_id, key)
+
+
 async def make_hold(call: Call[bodies.HoldCreate, Any]) -> Reply:
-    held = await call.node.desk.hold(asker(call), call.body)
+    held = await call.node.desk.hold(await booker(call), call.body)
     return Reply(held, 201, {"Location": f"/api/v1/holds/{held.id}"})
 
 
@@ -70,7 +84,7 @@ async def release_hold(call: Call[Any, Any]) -> None:
 
 
 async def book(call: Call[bodies.BookingCreate, Any]) -> Reply:
-    booking = await call.node.desk.book(asker(call), call.body)
+    booking = await call.node.desk.book(await booker(call), call.body)
     return Reply(booking, 201, {"Location": f"/api/v1/bookings/{booking.id}", **etag(booking)})
 
 
@@ -78,7 +92,7 @@ def _token(call: Call[Any, Any]) -> str | None:
     return call.request.headers.get(_MANAGE_HEADER)
 
 
-async def _found(call: Call[Any, Any], permission: str) -> BookingRow:
+async def found(call: Call[Any, Any], permission: str) -> BookingRow:
     token = _token(call)
     if call.login is None and token is None:
         raise Refused("unauthorized", "send Authorization: Bearer with a token, or the booking's X-Manage-Token")
@@ -86,16 +100,16 @@ async def _found(call: Call[Any, Any], permission: str) -> BookingRow:
 
 
 async def read_booking(call: Call[Any, Any]) -> Reply:
-    row = await _found(call, "bookings.read")
+    row = await found(call, "bookings.read")
     return Reply(row.body, headers=etag(row.body))
 
 
 async def _change(
     call: Call[Any, Any], permission: str, command: Callable[[BookingRow, Principal], cmd.Command], reason: str = ""
 ) -> Reply:
-    row = await _found(call, permission)
+    row = await found(call, permission)
     who = _who(call, row)
-    asks = Asker(who, call.request_id, _key_of(call, who))
+    asks = Asker(who, call.request_id, _key_of(call, who), call.request)
     booking = await call.node.desk.change(asks, row, command(row, who), reason)
     return Reply(booking, headers=etag(booking))
 
@@ -113,7 +127,7 @@ def _key_of(call: Call[Any, Any], who: Principal) -> IdempotencyKey | None:
 
 
 async def patch_booking(call: Call[bodies.BookingPatch, Any]) -> Reply:
-    row = await _found(call, "bookings.change")
+    row = await found(call, "bookings.change")
     who = _who(call, row)
     booking = await call.node.desk.amend(
         Asker(who, call.request_id, _key_of(call, who)), row, call.body.notes, call.if_match()
@@ -131,8 +145,12 @@ async def cancel(call: Call[bodies.CancelBody, Any]) -> Reply:
 
 
 async def reschedule(call: Call[bodies.RescheduleBody, Any]) -> Reply:
-    start = bounded_us("start", call.body.start)
-    return await _change(call, "bookings.change", lambda row, _: cmd.Reschedule(row.body.id, start, call.if_match()))
+    b, start = call.body, bounded_us("start", call.body.start)
+    return await _change(
+        call,
+        "bookings.change",
+        lambda row, _: cmd.Reschedule(row.body.id, start, call.if_match(), hold_id=b.hold_id, double=b.double_booking),
+    )
 
 
 async def confirm(call: Call[Any, Any]) -> Reply:
@@ -167,10 +185,10 @@ async def list_bookings(call: Call[Any, BookingsQuery]) -> dict[str, Any]:
         starts_before=local_us(parse_date("date_to", last), 24 * 60, tz) if last else None,
         locations=[q.location_id] if q.location_id else None,
     )
-    return await _page(call, _own(call.principal, f), q.limit, q.cursor)
+    return await page_of(call, own(call.principal, f), q.limit, q.cursor)
 
 
-def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
+def own(principal: Principal, f: BookingFilter) -> BookingFilter:
     """Narrows a list to what the caller may see."""
     how_far = reach(principal, "bookings.read")
     if how_far is Reach.ANY:
@@ -191,7 +209,7 @@ def _own(principal: Principal, f: BookingFilter) -> BookingFilter:
     return msgspec.structs.replace(f, client_id=principal.client_id)
 
 
-async def _page(call: Call[Any, Any], f: BookingFilter, limit: int, cursor: str | None) -> dict[str, Any]:
+async def page_of(call: Call[Any, Any], f: BookingFilter, limit: int, cursor: str | None) -> dict[str, Any]:
     auth = call.node.auth
     position = decode_cursor(auth, "bookings", cursor)
     items = await bookings.list_bookings(
@@ -210,7 +228,7 @@ def _position(booking: bodies.Booking) -> tuple[int, str]:
 
 async def coming_of_professional(call: Call[Any, ComingQuery]) -> dict[str, Any]:
     await call.may_touch("bookings.read", call.id("id"))
-    f = _own(call.principal, BookingFilter(professional_id=call.id("id")))
+    f = own(call.principal, BookingFilter(professional_id=call.id("id")))
     await people.professional_by_id(call.node.database, call.business_id, call.id("id"))
     return await _coming(call, f)
 
@@ -219,7 +237,7 @@ async def coming_of_client(call: Call[Any, ComingQuery]) -> dict[str, Any]:
     principal, client_id = call.principal, call.id("id")
     if principal.role == "client" and principal.client_id != client_id:
         raise Refused("not_found", "there is no such client")
-    f = _own(principal, BookingFilter(client_id=client_id))
+    f = own(principal, BookingFilter(client_id=client_id))
     await people.client_by_id(call.node.database, call.business_id, client_id)
     return await _coming(call, f)
 
@@ -232,7 +250,7 @@ async def _coming(call: Call[Any, ComingQuery], f: BookingFilter) -> dict[str, A
         f.starts_from, f.starts_before = local_us(day, 0, tz), local_us(day, 24 * 60, tz)
     elif q.when == "future":
         f.ends_after = call.node.clock.now_us()
-    return await _page(call, f, q.limit, q.cursor)
+    return await page_of(call, f, q.limit, q.cursor)
 
 
 def routes(node: Any) -> list[Endpoint]:
@@ -246,14 +264,14 @@ def routes(node: Any) -> list[Endpoint]:
         )  # fmt: skip
 
     return [
-        Endpoint(node, "POST", "/api/v1/holds", make_hold, needs="bookings.make", summary="Hold a slot",
+        Endpoint(node, "POST", "/api/v1/holds", make_hold, needs="bookings.make", visitors=True, summary="Hold a slot",
                  answer=bodies.Hold, status=201, body=bodies.HoldCreate, keyed=True, limit="holds",
                  errors=(*TAKEN, "hold_limit"), area="holds"),
         Endpoint(node, "DELETE", "/api/v1/holds/{id}", release_hold, needs="bookings.make",
                  summary="Release a hold", status=204, keyed=True, errors=("hold_gone",), area="holds"),
-        Endpoint(node, "POST", b, book, needs="bookings.make", summary="Book a slot", answer=bodies.Booking,
-                 status=201, body=bodies.BookingCreate, keyed=True, limit="bookings",
-                 errors=(*TAKEN, "hold_gone", "calendar_changed"), area="bookings"),
+        Endpoint(node, "POST", b, book, needs="bookings.make", visitors=True, summary="Book a slot",
+                 answer=bodies.Booking, status=201, body=bodies.BookingCreate, keyed=True, limit="bookings",
+                 errors=(*TAKEN, "hold_gone", "calendar_changed", "answers_required"), area="bookings"),
         Endpoint(node, "GET", b, list_bookings, needs="bookings.read", summary="List bookings",
                  answer=list[bodies.Booking], query=BookingsQuery, area="bookings"),
         Endpoint(node, "GET", b + "/{id}", read_booking, needs="bookings.read", guests=True,
@@ -267,8 +285,7 @@ def routes(node: Any) -> list[Endpoint]:
         action("complete", complete, bodies.Empty, "Mark a booking as completed", "not_yet", needs=decides),
         action("no-show", no_show, bodies.Empty, "Mark that the client did not come", "not_yet", needs=decides),
         action("reschedule", reschedule, bodies.RescheduleBody, "Move a booking to another start", *TAKEN,
-               "too_late_to_cancel",
-               needs=may_change),
+               "too_late_to_cancel", "hold_gone", needs=may_change),
         Endpoint(node, "GET", "/api/v1/professionals/{id}/bookings", coming_of_professional,
                  needs="bookings.read", summary="A professional's bookings", answer=list[bodies.Booking],
                  query=ComingQuery, area="bookings"),

@@ -1,6 +1,6 @@
 """Professionals. Each has a calendar of the same id."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 
@@ -11,6 +11,7 @@ from server import audit
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.permissions import Reach, reach
+from server.terms import take_in
 from storage import locations, people
 
 _WRITE = "professionals.write"
@@ -21,6 +22,7 @@ class ProfessionalsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
 
     location_id: bodies.Uuid | None = None
     service_id: bodies.Uuid | None = None
+    kind: Literal["person", "resource"] | None = None
     deleted: bool = False
 
 
@@ -56,6 +58,8 @@ async def patch_professional(call: Call[bodies.ProfessionalPatch, Any]) -> bodie
         if b.location_id is not None:
             await locations.place_of_work(call.tx, call.business_id, b.location_id)
         await call.node.notices.post(call.tx, "places", [professional_id])
+        # Its holidays are others, and so may be what is offered there.
+        await take_in(call, [professional_id])
     before = await people.professional_by_id(call.tx, call.business_id, professional_id)
     after = await people.patch_professional(call.tx, call.business_id, professional_id, b)
     await audit.record(call, "professional.changed", "professional", professional_id, before=before, after=after)
@@ -88,7 +92,7 @@ async def list_professionals(call: Call[Any, ProfessionalsQuery]) -> dict[str, A
     position = decode_cursor(auth, "professionals", q.cursor)
     items = await people.list_professionals(
         call.node.database, call.business_id, position[0] if position else None, q.limit + 1,
-        location_id=q.location_id, service_id=q.service_id, deleted=q.deleted,
+        location_id=q.location_id, service_id=q.service_id, kind=q.kind, deleted=q.deleted,
     )  # fmt: skip
     return page(auth, "professionals", items, q.limit)
 

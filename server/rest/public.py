@@ -19,7 +19,7 @@ from server.desk import Asker
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
 from server.principal import Principal
-from server.rest.availability import free_of_service
+from server.rest.availability import free_of_service, lasting_us
 from server.rest.bookings import TAKEN, etag
 from server.slugs import slug_of_host
 from storage import catalogue, locations, people
@@ -48,6 +48,7 @@ class PublicAvailabilityQuery(msgspec.Struct, forbid_unknown_fields=True, kw_onl
     to: str | None = None
     professional_id: bodies.Uuid | None = None
     service_id: bodies.Uuid | None = None
+    duration_minutes: bodies.Minutes | None = None
     time_zone: str | None = None
 
 
@@ -86,7 +87,7 @@ async def public_professionals(call: Call[Any, PublicProfessionalsQuery]) -> dic
     position = decode_cursor(node.auth, "professionals", q.cursor)
     found = await people.list_professionals(
         node.database, business.id, position[0] if position else None, q.limit + 1,
-        location_id=q.location_id, service_id=q.service_id,
+        location_id=q.location_id, service_id=q.service_id, kind="person",
     )  # fmt: skip
     return page(node.auth, "professionals", [_narrowed(said.PublicProfessional, p) for p in found], q.limit)
 
@@ -111,29 +112,36 @@ async def public_availability(call: Call[Any, PublicAvailabilityQuery]) -> said.
     business, q = await _business(call), call.query
     if (q.date is None) == (q.from_ is None or q.to is None) or (q.date is not None and (q.from_ or q.to)):
         raise invalid("date", "give either date, or from and to")
-    if q.professional_id is not None:
-        question = PublicSlots(q.from_, q.to, q.date, q.service_id, q.time_zone)
+    if q.professional_id is not None and not await _joint(call, business, q.service_id):
+        question = PublicSlots(q.from_, q.to, q.date, q.service_id, q.time_zone, lasting_us(q.duration_minutes))
         return await call.node.switchboard.read(q.professional_id, business.id, question)
     if q.service_id is None:
         raise invalid("service_id", "give a professional_id, a service_id, or both")
     if q.date is not None:
-        raise invalid("professional_id", "a day's grid is of one professional; for several send from and to")
-    return await _of_any(call, business, q.service_id)
+        raise invalid("date", "a day's grid is of one professional; for several send from and to")
+    return await _of_any(call, business, q.service_id, q.professional_id)
+
+
+async def _joint(call: Call[Any, Any], business: Business, service_id: str | None) -> bool:
+    """Whether more than one calendar is needed: then what one of them has free says little."""
+    team = await call.node.desk.together.teams.of(business.id, service_id) if service_id is not None else None
+    return team is not None and team.several
 
 
 async def _of_any(
-    call: Call[Any, PublicAvailabilityQuery], business: Business, service_id: str
+    call: Call[Any, PublicAvailabilityQuery], business: Business, service_id: str, professional_id: str | None
 ) -> said.PublicAvailability:
     node, q = call.node, call.query
     await catalogue.service_by_id(node.database, business.id, service_id)
     time_zone = q.time_zone or business.time_zone
     from_us, to_us = bounds(q.from_ or "", q.to or "", time_zone)
-    free = await free_of_service(node, business.id, service_id, from_us, to_us)
+    free = await free_of_service(node, business.id, service_id, from_us, to_us, lasting_us(q.duration_minutes))
     return said.PublicAvailability(
         time_zone=time_zone,
         slots=[
             said.PublicSlot(start=format_us(a), end=format_us(b), available=True, professional_ids=ids)
             for (a, b), ids in free
+            if professional_id is None or professional_id in ids
         ],
     )
 
@@ -152,12 +160,16 @@ async def public_booking(call: Call[said.PublicBookingCreate, Any]) -> Reply:
     key = msgspec.structs.replace(call.key, scope=principal.scope) if call.key is not None else None
     body = bodies.BookingCreate(
         professional_id=b.professional_id,
+        professional_ids=b.professional_ids,
+        resource_ids=b.resource_ids,
         service_id=b.service_id,
         start=b.start,
+        duration_minutes=b.duration_minutes,
         guest=b.guest,
         attendees=b.attendees,
         hold_id=b.hold_id,
         notes=b.notes,
+        answers=b.answers,
         if_version=b.if_version,
     )
     booking = await call.node.desk.book(Asker(principal, call.request_id, key), body)

@@ -1,22 +1,17 @@
 """Verifying addresses, and telling devices apart. Without login, or with one."""
 
-import base64
-import binascii
 import hashlib
-import hmac
-from typing import Any, Final
+from typing import Any
 
 from protocol import limits
 from protocol import people as said
 from protocol.errors import invalid
 from protocol.ids import is_uuid, new_id
 from server import identity
-from server.auth import Auth
 from server.edge import Call, Endpoint, Reply
+from server.offered import is_device_token, new_device_token
 from server.remote import remote_of
 from storage import verification
-
-_DEVICE_BYTES: Final = 32 + 32
 
 
 async def send_code(call: Call[said.Verify, Any]) -> said.Verification:
@@ -51,30 +46,17 @@ async def device_token(call: Call[said.DeviceTokenAsk, Any]) -> Reply:
     node, given, user_id, remote = call.node, call.body.device_token, _user(call), remote_of(call.request)
     if (
         given is not None
-        and _is_ours(node.auth, given)
+        and is_device_token(node.auth, given)
         and await verification.see_device(
             node.database, hashlib.sha256(given.encode()).digest(), user_id, remote.address, remote.user_agent
         )
     ):
         return Reply(said.DeviceToken(device_token=given), 200)
     device_id = new_id()
-    token = _device_token(node.auth, device_id.replace("-", ""))
+    token = new_device_token(node.auth, device_id.replace("-", ""))
     hashed = hashlib.sha256(token.encode()).digest()
     await verification.add_device(node.database, device_id, hashed, user_id, remote.address, remote.user_agent)
     return Reply(said.DeviceToken(device_token=token), 201)
-
-
-def _device_token(auth: Auth, name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode() + auth.derive(b"device:" + name.encode())).decode().rstrip("=")
-
-
-def _is_ours(auth: Auth, token: str) -> bool:
-    """Whether this server has made it; the table is not asked about anything else."""
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return len(raw) == _DEVICE_BYTES and hmac.compare_digest(raw[32:], auth.derive(b"device:" + raw[:32]))
 
 
 def routes(node: Any) -> list[Endpoint]:

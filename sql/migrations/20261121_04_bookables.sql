@@ -93,9 +93,7 @@ ALTER TABLE time_off ADD COLUMN series_id uuid;
 CREATE FUNCTION offered_by(professional uuid) RETURNS text[] LANGUAGE sql STABLE RETURN ARRAY(
     SELECT s.id::text FROM professional_services o
         JOIN services s ON s.id = o.service_id AND s.deleted_at IS NULL
-        JOIN professionals p ON p.id = o.professional_id
         WHERE o.professional_id = professional
-            AND (s.location_ids = '{}' OR p.location_id IS NULL OR p.location_id = ANY (s.location_ids))
     UNION ALL
     SELECT f.id::text FROM offerings f WHERE f.professional_id = professional AND f.deleted_at IS NULL
     ORDER BY 1);
@@ -106,8 +104,14 @@ CREATE FUNCTION holidays_of(business uuid, location uuid) RETURNS text[] LANGUAG
             AND h.date > now() - interval '8 days'
         ORDER BY h.date);
 
+CREATE FUNCTION attendees_of(offering uuid) RETURNS int LANGUAGE sql STABLE RETURN (
+    SELECT coalesce(sum(b.attendees), 0)::int FROM offerings o JOIN bookings b
+        ON b.calendar_id = o.professional_id AND b.service_id = o.id AND b.status IN ('pending', 'confirmed')
+    WHERE o.id = offering);
+
 -- migrate: rollback
 
+DROP FUNCTION attendees_of(uuid);
 DROP FUNCTION holidays_of(uuid, uuid), offered_by(uuid);
 ALTER TABLE time_off DROP COLUMN series_id;
 DROP INDEX bookings_held;

@@ -17,7 +17,7 @@ SELECT c.id::text, c.business_id::text, c.shard, c.time_zone, c.schedule::text,
             ORDER BY t.start_at, t.id)::text
         FROM time_off t WHERE t.calendar_id = c.id) AS blocks,
     offered_by(p.id) AS service_ids,
-    holidays_of(p.business_id, p.location_id) AS holidays,
+    holidays_of(p.business_id, p.location_id) AS holidays, p.location_id::text AS location_id,
     (SELECT array_agg(k.scope || E'\n' || k.key) FROM idempotency_keys k
         WHERE k.calendar_id = c.id AND k.created_at > now() - interval '24 hours') AS recent_keys
 FROM calendars c JOIN professionals p ON p.id = c.id AND p.deleted_at IS NULL
@@ -26,7 +26,7 @@ WHERE c.id = ANY ($1::uuid[]);
 -- name: service_terms
 SELECT id::text, business_id::text, duration_minutes, step_minutes, buffer_before_minutes, buffer_after_minutes,
     notice_minutes, horizon_days, capacity, confirmation, durations_minutes, daily_cap, weekly_cap,
-    cancellation_notice_minutes, reschedule_notice_minutes,
+    cancellation_notice_minutes, reschedule_notice_minutes, location_ids::text[] AS location_ids,
     ARRAY(SELECT q ->> 'id' FROM jsonb_array_elements(questions) AS q WHERE (q -> 'required')::boolean) AS required
 FROM services WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL;
 
@@ -36,7 +36,8 @@ SELECT id::text, business_id::text, type, start_date::text, end_date::text, day_
 FROM offerings WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL;
 
 -- name: terms_of_calendars
-SELECT p.id::text AS calendar_id, offered_by(p.id) AS service_ids, holidays_of(p.business_id, p.location_id) AS holidays
+SELECT p.id::text AS calendar_id, offered_by(p.id) AS service_ids, holidays_of(p.business_id, p.location_id) AS holidays,
+    p.location_id::text AS location_id
 FROM professionals p WHERE p.id = ANY ($1::uuid[]);
 
 -- name: find_outcome
@@ -54,23 +55,6 @@ FROM (
         AND leader_id IS NULL
 ) AS d JOIN calendars c ON c.id = d.calendar_id
 WHERE c.shard = ANY ($1::int[]) LIMIT $2;
-
--- name: parts_astray
--- Parts of meetings, in the calendars of these shards, that are not as their leader has it: a part lives as long as an
--- active row of the leading calendar names it. What a leader is only about to hold it names already.
-SELECT f.calendar_id::text AS calendar_id, f.business_id::text AS business_id, f.id::text AS id,
-    CASE l.status WHEN 'held' THEN 'held' WHEN 'pending' THEN 'booked' WHEN 'confirmed' THEN 'booked'
-        WHEN 'completed' THEN 'completed' WHEN 'no_show' THEN 'completed' ELSE 'gone' END AS became
-FROM bookings f JOIN calendars c ON c.id = f.calendar_id
-LEFT JOIN LATERAL (
-    SELECT b.status FROM bookings b
-    WHERE b.calendar_id = f.leader_id AND b.parts @> jsonb_build_array(jsonb_build_array(f.calendar_id, f.id))
-    ORDER BY b.updated_at DESC LIMIT 1
-) AS l ON true
-WHERE f.leader_id IS NOT NULL AND f.status IN ('held', 'pending', 'confirmed') AND c.shard = ANY ($1::int[])
-    AND NOT (f.status = 'held' AND coalesce(l.status, '') = 'held')
-    AND NOT (f.status = 'confirmed' AND coalesce(l.status, '') IN ('pending', 'confirmed'))
-LIMIT $2;
 
 -- name: forget_old_keys
 WITH old AS (

@@ -1,8 +1,11 @@
 -- name: insert_service
 INSERT INTO services (id, business_id, name, description, duration_minutes, step_minutes, buffer_before_minutes,
-    buffer_after_minutes, notice_minutes, horizon_days, capacity, confirmation, price_minor, currency)
+    buffer_after_minutes, notice_minutes, horizon_days, capacity, confirmation, price_minor, currency,
+    durations_minutes, daily_cap, weekly_cap, cancellation_notice_minutes, reschedule_notice_minutes, questions,
+    assignment, location_ids, professionals_needed, resources)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-    coalesce($12, (SELECT default_confirmation FROM businesses WHERE id = $2)), $13, $14)
+    coalesce($12, (SELECT default_confirmation FROM businesses WHERE id = $2)), $13, $14,
+    $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 RETURNING *;
 
 -- name: service_by_id
@@ -25,8 +28,17 @@ ORDER BY s.id LIMIT $3;
 -- name: update_service
 UPDATE services SET name = $3, description = $4, duration_minutes = $5, step_minutes = $6,
     buffer_before_minutes = $7, buffer_after_minutes = $8, notice_minutes = $9, horizon_days = $10, capacity = $11,
-    confirmation = $12, price_minor = $13, currency = $14, version = version + 1
+    confirmation = $12, price_minor = $13, currency = $14, durations_minutes = $15, daily_cap = $16, weekly_cap = $17,
+    cancellation_notice_minutes = $18, reschedule_notice_minutes = $19, questions = $20, assignment = $21,
+    location_ids = $22, professionals_needed = $23, resources = $24, version = version + 1
 WHERE business_id = $1::uuid AND id = $2::uuid RETURNING *;
+
+-- name: questions_of_service
+SELECT questions::text FROM services WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
+
+-- name: resources_among
+SELECT id::text FROM professionals
+WHERE business_id = $1::uuid AND id = ANY ($2::uuid[]) AND kind = 'resource' AND deleted_at IS NULL FOR SHARE;
 
 -- name: delete_service
 UPDATE services SET deleted_at = now() WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL

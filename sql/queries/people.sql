@@ -58,25 +58,26 @@ WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
 RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
 
 -- name: insert_professional
-INSERT INTO professionals (id, business_id, display_name, specialisation, bio, username, phone, location_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id::text;
+INSERT INTO professionals (id, business_id, display_name, specialisation, bio, username, phone, location_id, kind)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id::text;
 
 -- name: insert_calendar
 INSERT INTO calendars (id, business_id, shard, time_zone) VALUES ($1, $2, $3, $4);
 
 -- name: professional_by_id
-SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
+SELECT p.id::text, p.display_name, p.kind, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
     p.created_at
 FROM professionals p JOIN calendars c ON c.id = p.id
 WHERE p.business_id = $1::uuid AND p.id = $2::uuid AND p.deleted_at IS NULL;
 
 -- name: list_professionals
--- $4 narrows to a location, $5 to those who offer a service; $6 is for those who were removed.
-SELECT p.id::text, p.display_name, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
+-- $4 narrows to a location, $5 to those who offer a service, $7 to people or resources; $6 is for those who were removed.
+SELECT p.id::text, p.display_name, p.kind, c.time_zone, p.specialisation, p.bio, p.username, p.phone, p.location_id::text,
     p.created_at
 FROM professionals p JOIN calendars c ON c.id = p.id
 WHERE p.business_id = $1::uuid AND (p.deleted_at IS NOT NULL) = $6 AND ($2::uuid IS NULL OR p.id > $2)
     AND ($4::uuid IS NULL OR p.location_id = $4)
+    AND ($7::text IS NULL OR p.kind = $7)
     AND ($5::uuid IS NULL OR EXISTS (SELECT FROM professional_services o JOIN services s ON s.id = o.service_id
         WHERE o.professional_id = p.id AND s.id = $5 AND s.deleted_at IS NULL))
 ORDER BY p.id LIMIT $3;

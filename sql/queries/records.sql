@@ -50,7 +50,7 @@ WHERE business_id = $1::uuid AND id = $2::uuid RETURNING id::text;
 
 -- name: erase_texts_of_client
 -- One booking at a time: a journal batch writes many, and two that want each other's rows would be a deadlock.
-UPDATE bookings SET notes = NULL, reason = NULL, manage_hash = NULL WHERE id = (
+UPDATE bookings SET notes = NULL, reason = NULL, answers = NULL, manage_hash = NULL WHERE id = (
     SELECT id FROM bookings WHERE business_id = $1::uuid AND client_id = $2::uuid
-        AND (notes IS NOT NULL OR reason IS NOT NULL OR manage_hash IS NOT NULL) LIMIT 1)
+        AND (notes IS NOT NULL OR reason IS NOT NULL OR answers IS NOT NULL OR manage_hash IS NOT NULL) LIMIT 1)
 RETURNING id::text;

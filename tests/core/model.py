@@ -5,11 +5,16 @@ objects and no cached hours; what it says about a command follows from the rows 
 """
 
 from dataclasses import dataclass, field
+from datetime import date
+from zoneinfo import ZoneInfo
 
 from actors.calendar.hours import Hours
 from actors.calendar.state import Service
 from protocol import events as ev
 from protocol import limits
+from protocol.times import from_us
+
+ZONE = ZoneInfo("Europe/Berlin")
 
 
 @dataclass
@@ -27,6 +32,9 @@ class Row:
     holder: str | None = None
     expires_at: int = 0
     version: int = 1
+    marks: tuple[str, ...] = ()
+    doubled: bool = False
+    leader: str | None = None
 
     @property
     def end(self) -> int:
@@ -37,7 +45,15 @@ class Row:
         return self.start - self.before, self.end + self.after
 
     def has_ended(self, now: int) -> bool:
-        return self.status == "held" and self.expires_at <= now
+        return self.status == "held" and 0 < self.expires_at <= now
+
+    def is_over(self, now: int) -> bool:
+        """Whether time alone has ended it, so that a sweep must write so."""
+        if self.leader is not None:
+            return False
+        return self.has_ended(now) or (
+            self.start <= now if self.status == "pending" else self.status == "confirmed" and self.end <= now
+        )
 
 
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
@@ -49,6 +65,8 @@ class Model:
     rows: dict[str, Row] = field(default_factory=dict)
     blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    done: dict[str, Row] = field(default_factory=dict)
+    """Meetings that are over, for caps and late no-shows."""
 
     # What events do
 
@@ -58,23 +76,26 @@ class Model:
             assert event.id not in self.rows
             self.rows[event.id] = Row(
                 event.id, event.service_id, event.start, event.duration, event.before, event.after, event.places,
-                "held", event.session, event.capacity, event.holder, event.expires_at,
+                "held", event.session, event.capacity, event.holder, event.expires_at, 1, event.marks, False,
+                event.leader,
             )  # fmt: skip
         elif isinstance(event, ev.Booked) and event.from_hold:
             row = self.rows[event.id]
             assert row.status == "held"
             assert (row.start, row.duration, row.places) == (event.start, event.duration, event.places)
             row.status, row.holder, row.expires_at, row.version = event.status, None, 0, row.version + 1
+            row.marks = event.marks
         elif isinstance(event, ev.Booked):
             assert event.id not in self.rows
             self.rows[event.id] = Row(
                 event.id, event.service_id, event.start, event.duration, event.before, event.after, event.places,
-                event.status, event.session, event.capacity,
+                event.status, event.session, event.capacity, marks=event.marks, doubled=event.doubled,
             )  # fmt: skip
         elif isinstance(event, ev.Rescheduled):
             row = self.rows[event.id]
             row.start, row.duration, row.before, row.after = event.start, event.duration, event.before, event.after
             row.session, row.capacity, row.version = event.session, event.capacity, row.version + 1
+            row.doubled = event.doubled
         elif isinstance(event, ev.Confirmed):
             self.rows[event.id].status = "confirmed"
             self.rows[event.id].version += 1
@@ -84,8 +105,15 @@ class Model:
             self.blocks[event.id] = (event.start, event.end)
         elif isinstance(event, ev.TimeUnblocked):
             del self.blocks[event.id]
+        elif isinstance(event, ev.NoShow) and event.id in self.done:
+            self.done[event.id].status = "no_show"
+            self.done[event.id].version += 1
         elif not isinstance(event, ev.ScheduleChanged):
             row = self.rows.pop(event.id)  # type: ignore[attr-defined]
+            if isinstance(event, ev.Completed | ev.NoShow):
+                row.status, row.version = ("no_show" if isinstance(event, ev.NoShow) else "completed"), row.version + 1
+                self.done[row.id] = row
+                return
             is_hold_event = isinstance(event, ev.HoldExpired | ev.HoldReleased)
             assert is_hold_event == (row.status == "held")
             self.gone.add(row.id)
@@ -93,8 +121,8 @@ class Model:
     # The promises
 
     def check(self) -> None:
-        """No two rows overlap unless they share a session, and no session is over its capacity."""
-        rows = list(self.rows.values())
+        """No two rows overlap unless they share a session or staff wanted it, and no session is over its capacity."""
+        rows = [r for r in self.rows.values() if not r.doubled]
         for i, a in enumerate(rows):
             for b in rows[i + 1 :]:
                 if overlap(a.blocked, b.blocked):
@@ -124,13 +152,32 @@ class Model:
 
     def _taken(self, service: Service, start: int, places: int, now: int, ignoring: str | None) -> str:
         state, free = self.state_inside_bounds(service, start, now, ignoring)
+        if state == "capped":
+            return "cap_reached"
         return "" if state == "open" and places <= free else "slot_unavailable"
+
+    def is_capped(self, service: Service, start: int, now: int, ignoring: str | None) -> bool:
+        """Whether another meeting would be one too many in its day or week, counted one by one."""
+        day = wall_day(start)
+        for cap, same in (
+            (service.daily_cap, lambda d: d == day),
+            (service.weekly_cap, lambda d: d.isocalendar()[:2] == day.isocalendar()[:2]),
+        ):
+            meetings = {
+                r.session or r.id
+                for r in (*self.rows.values(), *self.done.values())
+                if r.service_id == service.id and r.id != ignoring and not r.has_ended(now) and same(wall_day(r.start))
+            }
+            if cap and len(meetings) >= cap:
+                return True
+        return False
 
     def state_of(self, service: Service, start: int, now: int) -> tuple[str, int]:
         """State and free places of a start that lies on the grid."""
         if start < now + service.notice or (service.horizon and start > now + service.horizon):
             return "blocked", 0
-        return self.state_inside_bounds(service, start, now)
+        state, free = self.state_inside_bounds(service, start, now)
+        return ("blocked", 0) if state == "capped" else (state, free)
 
     def state_inside_bounds(
         self, service: Service, start: int, now: int, ignoring: str | None = None
@@ -145,6 +192,8 @@ class Model:
             if r.id != ignoring and not r.has_ended(now) and overlap(r.blocked, wanted)
         ]  # fmt: skip
         if not others:
+            if self.is_capped(service, start, now, ignoring):
+                return "capped", 0
             return "open", service.capacity
         together = (service.id, start, service.duration)
         sessions = {r.session for r in others}
@@ -160,6 +209,28 @@ class Model:
             return ("held" if any(r.status == "held" for r in others) else "booked"), 0
         return ("held" if all(r.status == "held" for r in others) else "booked"), 0
 
+    def refusal_of_person(self, service: Service, marks: tuple[str, ...], now: int, own: str | None = None) -> str:
+        if service.guard == "none":
+            return ""
+        if not any(m.startswith("e:") for m in marks):
+            return "identity_required"
+        if any(
+            r.service_id == service.id and set(r.marks) & set(marks) and not r.has_ended(now) and r.id != own
+            for r in self.rows.values()
+        ):
+            return "already_booked"
+        return ""
+
+    def in_the_way(self, service: Service, start: int, now: int, ignoring: str | None = None) -> bool:
+        """Whether a meeting there stands over others, and not among those of a session with a place left."""
+        wanted = (start - service.before, start + service.duration + service.after)
+        others = [
+            r
+            for r in self.rows.values()
+            if r.id != ignoring and not r.has_ended(now) and overlap(r.blocked, wanted)
+        ]  # fmt: skip
+        return bool(others) and self.state_inside_bounds(service, start, now, ignoring)[0] != "open"
+
     def holds_of(self, holder: str, now: int) -> int:
         return sum(r.holder == holder and r.status == "held" and not r.has_ended(now) for r in self.rows.values())
 
@@ -171,6 +242,10 @@ class Model:
         if service is None:
             return "service_not_offered"
         return self.refusal_of_start(hours, service, start, places, now)
+
+
+def wall_day(us: int) -> date:
+    return from_us(us).astimezone(ZONE).date()
 
 
 def off_grid(hours: Hours, service: Service, start: int) -> str:

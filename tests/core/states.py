@@ -37,6 +37,9 @@ def plain(calendar: Calendar) -> dict[str, Any]:
         },
         "blocks": sorted((b.start, b.end, b.id) for b in calendar.blocks or ()),
         "holds": sorted(calendar.holds or ()),
+        "doubles": sorted(r.id for r in calendar.doubles or ()),
+        "marked": {key: r.id for key, r in (calendar.marked or {}).items()},
+        "done": calendar.done or {},
     }  # fmt: skip
 
 

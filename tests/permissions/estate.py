@@ -73,6 +73,26 @@ class Side:
             "client_id": self.ids["clients"], "ttl_seconds": HOLD_TTL_S,
         }  # fmt: skip
 
+    def series(self) -> dict[str, Any]:
+        return {
+            "professional_id": self.ids["professionals"], "service_id": self.ids["services"], "start": self.start(),
+            "rrule": "FREQ=DAILY;COUNT=1",
+        }  # fmt: skip
+
+    def wait(self) -> dict[str, Any]:
+        """For what is closed."""
+        return {
+            "professional_id": self.ids["professionals"], "service_id": self.ids["services"],
+            "from": self.place.at(0, day=350), "to": self.place.at(1, day=350),
+        }  # fmt: skip
+
+    def offering(self) -> dict[str, Any]:
+        return {
+            "professional_id": self.ids["professionals"], "type": "single", "title": "x",
+            "start_date": self.place.day, "end_date": self.place.day, "start_time": "10:00", "end_time": "11:00",
+            "duration_minutes": 30,
+        }  # fmt: skip
+
 
 class Estate:
     def __init__(self) -> None:
@@ -168,13 +188,22 @@ async def _furnish(estate: Estate, side: Side) -> None:
         "service-tokens": (await owner.made("service-tokens", {"name": "standing"}))["id"],
         "time_off_id": (await owner.made(f"{professional}/time-off", period))["id"],
         "service_id": side.ids["services"],
+        "series_id": (await owner.made("bookings/series", side.series() | {"client_id": side.ids["clients"]}))["id"],
+        "waitlist": (await owner.made("waitlist", side.wait() | {"client_id": side.ids["clients"]}))["id"],
+        "code": (await owner.made("offerings", side.offering()))["code"],
         "ban-list": (await owner.made("ban-list", {"email": f"{uuid.uuid4().hex}@example.org"}))["id"],
         "permission-requests": await _request_of(estate, side),
         "users": (estate.callers[f"client of {side.name}"].user or {})["id"],
         "businesses": side.business_id,
         "admin": side.business_id,
         "slug": f"b-{side.business_id}",
+        "holidays": await _holiday(owner, side),
     }
+
+
+async def _holiday(owner: Api, side: Side) -> str:
+    day = 1 + SIDES.index(side.name)
+    return (await owner.made("holidays", {"date": f"2049-01-{day:02d}", "name": "Standing"}))["id"]
 
 
 async def _request_of(estate: Estate, side: Side) -> str:

@@ -27,6 +27,7 @@ class Page(NamedTuple):
     levels: dict[str, dict[str, str]]
     operations: dict[tuple[str, str], Row]
     messages: dict[str, Row]
+    fields: dict[str, Row]
 
 
 @cache
@@ -41,7 +42,8 @@ def page() -> Page:
         assert key not in operations, f"docs/permissions.md has two rows for {cell}"
         operations[key] = _row(needs, of)
     messages = {_code(tag): _row(needs, of) for tag, needs, of in tables["message"][1:]}
-    return Page(levels, operations, messages)
+    fields = {_code(name): _row(needs, of) for name, needs, of in tables["field"][1:]}
+    return Page(levels, operations, messages, fields)
 
 
 def _tables(text: str) -> dict[str, list[list[str]]]:

@@ -1,8 +1,10 @@
 """A request for every operation of the description, and targets that may be used up."""
 
+import itertools
 import re
 import uuid
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any, Final
 
 from tests.permissions.estate import Caller, Side
@@ -22,6 +24,14 @@ ANYHOW: Final[dict[str, Callable[[Side], dict[str, str]]]] = {
 def period(side: Side) -> dict[str, Any]:
     start = side.start()
     return {"start": start, "end": start.replace(":30:00Z", ":31:00Z").replace(":00:00Z", ":01:00Z")}
+
+
+_holidays = itertools.count()
+
+
+def holiday(_: Side) -> dict[str, Any]:
+    """Long after everything else, and each on a date of its own."""
+    return {"date": f"{date(2050, 1, 1) + timedelta(days=next(_holidays))}", "name": "x"}
 
 
 BODIES: Final[dict[str, Callable[[Side], Any]]] = {
@@ -45,6 +55,7 @@ BODIES: Final[dict[str, Callable[[Side], Any]]] = {
     "SchedulePut": lambda s: {
         "time_zone": "UTC", "weekly": [{"weekday": d, "start": "00:00", "end": "24:00"} for d in range(7)],
     },
+    "HolidayCreate": holiday,
     "TimeOffCreate": period,
     "HoldCreate": lambda s: s.hold() | {"client_id": None},
     "BookingCreate": lambda s: s.booking(guest={"name": "x"}) | {"notes": None},
@@ -66,11 +77,18 @@ BODIES: Final[dict[str, Callable[[Side], Any]]] = {
     "PermissionRequestCreate": lambda s: {"permission": "bans.write"},
     "PermissionDecision": lambda s: {},
     "BanCreate": lambda s: {"email": f"{uuid.uuid4().hex}@example.org"},
+    "OfferingCreate": lambda s: s.offering(),
+    "SeriesAsk": lambda s: s.series(),
+    "SeriesCreate": lambda s: s.series() | {"guest": {"name": "x"}},
+    "WaitlistJoin": lambda s: s.wait() | {"guest": {"name": "x"}},
+    "OfferingPatch": lambda s: {"description": "x"},
     "PublicBookingCreate": lambda s: s.booking(guest={"name": "x"}) | {"notes": None},
 }  # fmt: skip
 """A body for each type."""
 
 QUERIES: Final[dict[str, Callable[[Side], str]]] = {
+    "start": lambda s: s.place.at(1, day=301),
+    "service_id": lambda s: s.ids["services"],
     "from": lambda s: s.place.day,
     "to": lambda s: s.place.day,
     "date": lambda s: s.place.day,
@@ -107,7 +125,14 @@ class Probe:
 
     @property
     def names_something(self) -> bool:
-        return bool(self.parameters) or self.body_type in ("HoldCreate", "BookingCreate")
+        return bool(self.parameters) or self.body_type in (
+            "HoldCreate",
+            "BookingCreate",
+            "OfferingCreate",
+            "SeriesCreate",
+            "SeriesAsk",
+            "WaitlistJoin",
+        )
 
     def url(self, ids: dict[str, str]) -> str:
         area = self.relative.split("/")[0]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import asyncpg
 
 from tests.permissions.estate import Caller, Side
-from tests.permissions.probes import period
+from tests.permissions.probes import holiday, period
 from tests.rest.helpers import acting, new_business
 from tests.rest.people import join, new_user
 
@@ -96,7 +96,19 @@ def _professional(side: Side) -> dict[str, Any]:
     return {"display_name": "x", "location_id": side.ids["locations"]}
 
 
+async def _offering(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
+    return caller, side.ids | {"code": (await side.owner.made("offerings", side.offering()))["code"]}
+
+
+async def _offering_gone(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
+    made = await side.owner.made("offerings", side.offering())
+    assert (await side.owner.request("DELETE", f"offerings/{made['code']}")).status == 204
+    return caller, side.ids | {"offerings": made["id"]}
+
+
 FRESH: Final[dict[str, Maker]] = {
+    "DELETE offerings/{code}": _offering,
+    "POST offerings/{id}/restore": _offering_gone,
     "POST auth/logout": _session,
     "DELETE users/me/sessions/{id}": _session,
     "POST users/{id}/disable": _user,
@@ -124,6 +136,7 @@ FRESH: Final[dict[str, Maker]] = {
     "POST services/{id}/restore": _made("services", "services", _service, gone=True),
     "DELETE professionals/{id}/services/{service_id}": _made("service_id", f"{_of_professional}/services", _service),
     "DELETE professionals/{id}/time-off/{time_off_id}": _made("time_off_id", f"{_of_professional}/time-off", period),
+    "DELETE holidays/{id}": _made("holidays", "holidays", holiday),
     "DELETE holds/{id}": _made("holds", "holds", lambda s: s.hold()),
     "POST bookings/{id}/cancel": _booking,
     "POST bookings/{id}/reschedule": _booking,

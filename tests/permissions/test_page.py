@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from protocol import live
-from server import asyncapi, openapi
+from protocol import bodies, live
+from server import asyncapi, desk, openapi
 from server.app import endpoints
 from server.live import commands, viewing
 from server.permissions import TABLE, Reach
@@ -39,14 +39,22 @@ def test_every_route_has_a_row_that_names_what_it_needs(method: str, path: str) 
     operation = DOCUMENT["paths"][path][method.lower()]
     assert operation["x-permission"] == row.permission
     assert (row.of in ("nobody", "whoever asks")) == (row.permission is None)
-    assert operation.get("security") == {"nobody": [], "whoever asks": [{}, {"bearer": []}]}.get(
-        row.of, [{"bearer": []}, {"manageToken": []}] if _guests(operation) else None
+    optional: list[dict[str, Any]] = [{}, {"bearer": []}]
+    other = optional if operation["operationId"] in VISITORS else None
+    assert operation.get("security") == {"nobody": [], "whoever asks": optional}.get(
+        row.of, [{"bearer": []}, {"manageToken": []}] if _guests(operation) else other
     )
+
+
+VISITORS = {"make_hold", "book", "join"}
+"""The page names them below the table: who has no login may do it with an offering's code."""
 
 
 def _guests(operation: dict[str, Any]) -> bool:
     """Whether the operation is one of those that the page names below the table."""
-    return operation["operationId"] in {"read_booking", "patch_booking", "reschedule", "cancel"}
+    return operation["operationId"] in {
+        "read_booking", "patch_booking", "reschedule", "cancel", "history", "read_entry", "leave",
+    }  # fmt: skip
 
 
 def test_the_page_has_no_route_that_is_no_more() -> None:
@@ -62,7 +70,16 @@ def test_every_live_message_has_a_row() -> None:
     assert {tag: row.permission for tag, row in page().messages.items()} == {**needs, "subscribe": viewing.NEEDS}
 
 
+def test_a_field_that_needs_more_is_one_that_is_asked_for() -> None:
+    """By the name that the page gives it, and with the permission that the desk asks for."""
+    assert {name: row.permission for name, row in page().fields.items()} == {"double_booking": desk.DOUBLE}
+    for body in (bodies.BookingCreate, bodies.RescheduleBody, live.Book, live.Reschedule):
+        assert set(page().fields) <= set(body.__struct_fields__)
+
+
 def test_every_permission_is_needed_somewhere() -> None:
     """One that nothing needs is a promise about nothing."""
-    needed = {row.permission for row in (*page().operations.values(), *page().messages.values())}
+    found = page()
+    rows = (*found.operations.values(), *found.messages.values(), *found.fields.values())
+    needed = {row.permission for row in rows}
     assert set(TABLE) - needed == set()

@@ -57,13 +57,24 @@ async def test_a_schedule_is_set_and_read(place: Place) -> None:
 
 
 @pytest.mark.parity("D4")
-async def test_bookings_outside_new_hours_stay(place: Place) -> None:
-    """What was agreed is agreed; only new ones are refused."""
+async def test_bookings_outside_new_hours_refuse_them_unless_forced(place: Place) -> None:
+    """They are named; forced, they stay, and new ones are refused."""
     made = await book(place, place.at(9))
-    await put(place, {"time_zone": "UTC", "weekly": []})
+    path = f"professionals/{place.professional_id}/schedule"
+    before = (await place.api.get(path)).json
+    refused = problem(
+        await place.api.request("PUT", path, {"time_zone": "UTC", "weekly": []}, key="narrow"), "schedule_conflict"
+    )
+    assert refused["conflicts"] == [made["id"]]
+    assert (await place.api.get(path)).json == before
+    await put(place, {"time_zone": "UTC", "weekly": [], "force": True})
     assert (await place.api.get(f"bookings/{made['id']}")).json["status"] == "confirmed"
+    event = (await place.api.get(f"professionals/{place.professional_id}/events")).json["items"][-1]
+    assert (event["type"], event["data"]["forced"]) == ("schedule.changed", True)
     answer = await place.api.post("bookings", place.booking(place.at(11)))
     assert problem(answer, "outside_hours").get("alternatives", []) == []
+    # What stands outside already is no reason to refuse the next change.
+    await put(place, {"time_zone": "UTC", "weekly": weekly((0, "09:00", "10:00"))})
 
 
 async def test_a_default_schedule_is_told_as_one(api: Api) -> None:
