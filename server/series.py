@@ -74,7 +74,12 @@ class SeriesDesk:
     async def rows(self, asker: Asker, series_id: str, permission: str) -> list[bookings.BookingRow]:
         """The bookings of a series that the caller may reach. Raises `Refused(not_found)` when there are none."""
         rows = await bookings.of_series(self._database, asker.principal.business_id, series_id)
-        found = [await self._desk.find(asker.principal, row.body.id, permission) for row in rows]
+        try:
+            found = [await self._desk.find(asker.principal, row.body.id, permission) for row in rows]
+        except Refused as refused:
+            if refused.code != "not_found":
+                raise
+            found = []
         if not found:
             raise Refused("not_found", "there is no such series")
         return found

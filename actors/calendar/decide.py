@@ -284,6 +284,8 @@ def _reschedule(calendar: Calendar, c: cmd.Reschedule, now: int) -> Decision:
     if c.double and _stands_in_the_way(calendar, s, c.start, now, booking):
         if booking.places > 1:
             return Refusal("too_many_attendees", "a double booking takes one")
+        if not booking.doubled and len(calendar.doubles or ()) >= limits.doubles_per_calendar_max:
+            return Refusal("limit_reached", f"at most {limits.doubles_per_calendar_max} double bookings")
         return [ev.Rescheduled(c.id, c.start, s.duration, s.before, s.after, doubled=True)]
     before, after, session, capacity = place_at(calendar, s, c.start, now, ignoring=booking)
     return [

@@ -108,6 +108,7 @@ class Probe:
         self.method = method
         self.path = path
         self.guests = {"manageToken": []} in operation.get("security", ())
+        self.visitors = operation.get("security") == [{}, {"bearer": []}] and operation["x-permission"] is not None
         self.is_open = operation["x-permission"] is None
         self.successes = {int(status) for status in operation["responses"] if status < "300"}
         self.parameters = re.findall(r"{(\w+)}", path)

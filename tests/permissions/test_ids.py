@@ -7,7 +7,7 @@ from server import openapi
 from server.app import endpoints
 from tests.permissions.estate import Estate
 from tests.permissions.page import ALLOWED, document_operations, expected, page, row_of
-from tests.permissions.probes import Probe
+from tests.permissions.probes import QUERIES, Probe
 from tests.permissions.targets import FRESH, OTHERWISE
 from tests.rest.helpers import problem, send
 from tests.support.server import Api, token_for
@@ -34,7 +34,7 @@ async def test_what_is_no_id_is_not_found(estate: Estate, probe: Probe) -> None:
     for other in NO_IDS:
         body = probe.body(side, caller)
         url = probe.url(dict.fromkeys([*side.ids, "sessions"], other))
-        query = dict.fromkeys(probe.required, side.place.day)
+        query = {name: QUERIES[name](side) for name in probe.required}
         problem(await api.request(probe.method, url, body, **query), "not_found")
 
 
@@ -60,8 +60,8 @@ async def test_a_bad_token_is_refused_before_anything_is_looked_at(estate: Estat
     side = estate.sides["here"]
     url = probe.url(side.ids | {"sessions": side.ids["users"]})
     old, forged = token_for(side.business_id, ttl_s=-1), token_for(side.business_id, secret="x" * 40)
-    # Without any, a guest may show something else, which has to be read first.
-    for token in ("garbage", old, forged, *(() if probe.guests else (None,))):
+    # Without any, a guest or visitor may show something else, which has to be read first.
+    for token in ("garbage", old, forged, *(() if probe.guests or probe.visitors else (None,))):
         api = side.owner.with_token(token)
         problem(await api.request(probe.method, url, nothing="x"), "unauthorized")
         if probe.body_type is not None:

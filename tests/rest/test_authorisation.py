@@ -90,7 +90,7 @@ def calendar_requests(place: Place, ids: dict[str, str]) -> list[tuple[str, str,
         ("DELETE", f"holds/{ids['holds']}", None),
         ("POST", f"{p}/time-off", {"start": place.at(20), "end": place.at(21)}),
         ("DELETE", f"{p}/time-off/{ids['time_off_id']}", None),
-        ("PUT", f"{p}/schedule", {"time_zone": "UTC", "weekly": []}),
+        ("PUT", f"{p}/schedule", {"time_zone": "UTC", "weekly": [], "force": True}),
     ]
 
 

@@ -18,11 +18,13 @@ async def test_a_double_booking_stands_beside_the_other(place: Place) -> None:
     assert "double_booking" not in first
     problem(await place.api.post("bookings", place.booking(place.at(9))), "slot_unavailable")
     body = place.booking(place.at(9), double_booking=True)
-    answer = await place.api.post("bookings", body, key="twice", headers={"User-Agent": "by hand"})
+    answer = await place.api.post(
+        "bookings", body, key=f"twice-{place.professional_id}", headers={"User-Agent": "by hand"}
+    )
     assert answer.status == 201, answer
     second = answer.json
     assert (second["status"], second["double_booking"]) == ("confirmed", True)
-    assert (await place.api.post("bookings", body, key="twice")).json == second
+    assert (await place.api.post("bookings", body, key=f"twice-{place.professional_id}")).json == second
     assert (await place.api.get(f"bookings/{second['id']}")).json["double_booking"] is True
     listed = (await place.api.get("bookings", professional_id=place.professional_id)).json["items"]
     assert {b["id"]: b.get("double_booking", False) for b in listed} == {first["id"]: False, second["id"]: True}

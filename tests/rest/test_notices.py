@@ -79,3 +79,25 @@ async def test_a_token_that_another_node_revoked(api: Api, other_node: OtherNode
         return (await bot.get("clients", limit=1)).status == 401
 
     await eventually(refused)
+
+
+async def test_a_holiday_that_another_node_made(api: Api, place: Place, other_node: OtherNode) -> None:
+    """An active calendar is closed on that date soon, and lists and refuses alike."""
+    path = f"professionals/{place.professional_id}/slots"
+
+    async def closed() -> bool:
+        answer = await api.get(path, from_=place.day, to=place.day, service_id=place.service_id)
+        return not answer.json["slots"]
+
+    assert not await closed()
+    # Of a location where nobody else works, because all tests share the business.
+    location = (await api.made("locations", {"name": "Elsewhere"}))["id"]
+    await api.request("PATCH", f"professionals/{place.professional_id}", {"location_id": location})
+    await other_node.write(
+        "terms", place.professional_id,
+        "INSERT INTO holidays (id, business_id, location_id, date, name)"
+        " SELECT gen_random_uuid(), business_id, id, $2::text::date, 'x' FROM locations WHERE id = $1",
+        location, place.day,
+    )  # fmt: skip
+    assert await eventually(closed)
+    assert (await api.post("bookings", place.booking(place.at(10)))).json["code"] == "outside_hours"

@@ -13,14 +13,14 @@ async def test_a_rule_makes_periods_of_one_series(place: Place) -> None:
     """All of them or none; the answer has each, the list too; the same key gives the same."""
     path = f"professionals/{place.professional_id}/time-off"
     body = {"start": place.at(12), "end": place.at(13), "description": "Lunch", "rrule": "FREQ=DAILY;COUNT=3"}
-    answer = await place.api.post(path, body, key="lunch")
+    answer = await place.api.post(path, body, key=f"lunch-{place.professional_id}")
     assert answer.status == 201, answer
     made = answer.json
     starts = [place.at(12, day=d) for d in range(3)]
     assert [p["start"] for p in made["periods"]] == starts
     assert (made["id"], made["start"], made["end"]) == (made["periods"][0]["id"], starts[0], place.at(13))
     assert answer.headers["Location"] == f"/api/v1/{path}/{made['series_id']}"
-    assert (await place.api.post(path, body, key="lunch")).json == made
+    assert (await place.api.post(path, body, key=f"lunch-{place.professional_id}")).json == made
     listed = (await place.api.get(path)).json["items"]
     assert [(t["id"], t["start"], t["series_id"], t["description"]) for t in listed] == [
         (p["id"], p["start"], made["series_id"], "Lunch") for p in made["periods"]
@@ -32,7 +32,9 @@ async def test_a_rule_makes_periods_of_one_series(place: Place) -> None:
     assert (await place.api.request("DELETE", f"{path}/{made['series_id']}")).status == 204
     assert (await place.api.get(path)).json["items"] == []
     problem(await place.api.request("DELETE", f"{path}/{made['series_id']}"), "not_found")
-    assert (await place.api.post(path, body, key="lunch")).json == made, "told from the journal, which keeps it"
+    assert (await place.api.post(path, body, key=f"lunch-{place.professional_id}")).json == made, (
+        "told from the journal, which keeps it"
+    )
 
 
 async def test_bookings_in_any_of_the_periods_refuse_them_all(place: Place) -> None:
@@ -44,7 +46,7 @@ async def test_bookings_in_any_of_the_periods_refuse_them_all(place: Place) -> N
     assert refused["conflicts"] == [booked["id"]]
     assert (await place.api.get(path)).json["items"] == []
     for _ in range(2):
-        made = (await place.api.post(path, {**body, "force": True}, key="forced")).json
+        made = (await place.api.post(path, {**body, "force": True}, key=f"forced-{place.professional_id}")).json
     assert (made["forced"], [p["forced"] for p in made["periods"]]) == (True, [False, True, False])
     [entry] = (await place.api.get("audit", what_id=made["series_id"])).json["items"]
     assert entry["action"] == "time_off.forced"

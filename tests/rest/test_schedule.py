@@ -63,7 +63,8 @@ async def test_bookings_outside_new_hours_refuse_them_unless_forced(place: Place
     path = f"professionals/{place.professional_id}/schedule"
     before = (await place.api.get(path)).json
     refused = problem(
-        await place.api.request("PUT", path, {"time_zone": "UTC", "weekly": []}, key="narrow"), "schedule_conflict"
+        await place.api.request("PUT", path, {"time_zone": "UTC", "weekly": []}, key=f"narrow-{place.professional_id}"),
+        "schedule_conflict",
     )
     assert refused["conflicts"] == [made["id"]]
     assert (await place.api.get(path)).json == before

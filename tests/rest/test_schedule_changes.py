@@ -62,7 +62,7 @@ async def test_a_change_from_a_date_names_only_bookings_after_it(place: Place) -
     assert refused["conflicts"] == [later["id"]]
     path = f"professionals/{place.professional_id}/schedule"
     body = {"time_zone": "UTC", "weekly": MORNINGS, "effective_from": date, "force": True}
-    answers = [await place.api.request("PUT", path, body, key="forced") for _ in range(2)]
+    answers = [await place.api.request("PUT", path, body, key=f"forced-{place.professional_id}") for _ in range(2)]
     assert [a.status for a in answers] == [200, 200]
     assert answers[0].json == answers[1].json
     [entry] = (await place.api.get("audit", what_id=place.professional_id, action="schedule.forced")).json["items"]
