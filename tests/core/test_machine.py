@@ -1,5 +1,6 @@
 """Generated histories of one calendar, checked step by step against a naive model."""
 
+import os
 from collections.abc import Callable
 from itertools import count
 
@@ -321,7 +322,7 @@ TestCalendarMachine = CalendarMachine.TestCase
 TestCalendarMachine.pytestmark = pytest.mark.timeout(600)  # a failure needs time to be made small
 TestCalendarMachine.__doc__ = "Whatever is asked, in any order: the promises hold and all parts agree."
 TestCalendarMachine.settings = settings(
-    max_examples=200,
+    max_examples=400 if os.environ.get("SLOTCAST_PROVE") == "long" else 80,
     stateful_step_count=40,
     deadline=None,
     database=None,
