@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from actors.actor import Actor
 from actors.calendar.apply import EVERYTHING, apply, touched
 from actors.calendar.state import HOURLY, Service, lasting
@@ -157,6 +159,7 @@ def _everything(actor: Actor, view: View, now: int) -> Changes:
 
 def _terms(actor: Actor, key: ViewKey) -> Service | None:
     if not key.service_id:
-        return HOURLY
+        # With a duration, the hours in pieces of that length.
+        return msgspec.structs.replace(HOURLY, duration=key.duration, step=key.duration) if key.duration else HOURLY
     service = actor.calendar.services.get(key.service_id)
     return lasting(service, key.duration) if service else None

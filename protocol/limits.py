@@ -39,6 +39,8 @@ lineups_tried_max: Final = 5
 gathering_ttl_s: Final = 30
 """How long a booking of several calendars may be on its way before what it has taken is free again."""
 meetings_alternatives_days: Final = 2
+joint_views_max: Final = 200
+"""Different live views, on one node, of services that take several calendars."""
 
 # Schedules
 weekly_ranges_max: Final = 7 * 12

@@ -126,11 +126,14 @@ class Welcome(ServerMessage, kw_only=True, tag="welcome", omit_defaults=False):
 
 
 class Subscribed(ServerMessage, kw_only=True, tag="subscribed", omit_defaults=False):
-    """`recovered` tells whether what follows continues from `since`; otherwise a snapshot follows."""
+    """`recovered` tells whether what follows continues from `since`; otherwise a snapshot follows. There is no
+    `professional_id` where a service takes several calendars and none was named: then one view shows when all that it
+    needs is free.
+    """
 
     id: str
     view: str
-    professional_id: str
+    professional_id: str | None
     version: int
     recovered: bool = False
     service_id: str | None = None

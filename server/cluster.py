@@ -80,7 +80,7 @@ def readings(cluster: Cluster) -> Iterable[Reading]:
         cluster.keeper, cluster.switchboard, cluster.relays, cluster.host, cluster.post,
     )  # fmt: skip
     counts = keeper.counts
-    yield gauge("slotcast_cluster_members", "Nodes alive in the directory", len(cluster.members))
+    yield gauge("slotcast_cluster_members", "Nodes alive in the directory", cluster.members)
     yield gauge("slotcast_shards_moving", "Shards this node is handing over", len(keeper.moving))
     yield gauge("slotcast_ownership_doubtful", "1 while others may have taken shards unnoticed", float(keeper.doubtful))
     yield gauge("slotcast_directory_age_seconds", "Since the directory last answered", keeper.beat_age_s)

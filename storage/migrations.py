@@ -35,7 +35,9 @@ async def _locked(dsn: str) -> AsyncGenerator[asyncpg.Connection]:
 async def up(dsn: str) -> None:
     """Applies what is missing; nodes that start together wait for each other."""
     async with _locked(dsn) as connection:
-        await migrate.apply(connection, MIGRATIONS_DIR, schema_name="public", logger=_quiet)
+        # To apply is to parse all of them first, which is a good part of a start.
+        if not all(m.applied for m in await _migrations(connection)):
+            await migrate.apply(connection, MIGRATIONS_DIR, schema_name="public", logger=_quiet)
 
 
 async def down(dsn: str, count: int) -> None:
@@ -46,6 +48,10 @@ async def down(dsn: str, count: int) -> None:
 
 async def status(dsn: str) -> list[MigrationState]:
     async with _locked(dsn) as connection:
-        await ensure_pogo_sync(connection)
-        found = await read_migrations(MIGRATIONS_DIR, connection, schema_name="public")
-        return [MigrationState(m.id, m.applied) for m in sorted(found, key=lambda m: m.id)]
+        return await _migrations(connection)
+
+
+async def _migrations(connection: asyncpg.Connection) -> list[MigrationState]:
+    await ensure_pogo_sync(connection)
+    found = await read_migrations(MIGRATIONS_DIR, connection, schema_name="public")
+    return [MigrationState(m.id, m.applied) for m in sorted(found, key=lambda m: m.id)]

@@ -47,8 +47,8 @@ class Cluster:
         self.switchboard.connect(self.post, self.relays)
         runtime.watch.on_gone = self.switchboard.left
         self.keeper.on_change(self._changed)
-        self.members: frozenset[str] = frozenset()
-        self._incarnation = ""
+        self._known: frozenset[str] = frozenset()
+        """Members who were seen and are not certainly gone."""
 
     async def start(self) -> None:
         await self.directory.start()
@@ -62,6 +62,11 @@ class Cluster:
             await asyncio.sleep(limits.relay_keep_s)
             self.host.tick()
             self.post.measure()
+
+    @property
+    def members(self) -> int:
+        """How many are in sight."""
+        return len(self.keeper.sight.members) if self.keeper.sight is not None else 0
 
     def missing(self) -> list[str]:
         """What keeps the node from serving. A directory that went away after it joined does not: it decides on."""
@@ -95,12 +100,13 @@ class Cluster:
     def _changed(self) -> None:
         sight = self.keeper.sight
         if sight is not None:
-            members = frozenset(sight.members)
-            # A directory that has lost its memory proves nothing about those it does not show.
-            for gone in self.members - members if sight.incarnation == self._incarnation else ():
+            seen = frozenset(sight.members)
+            missed = self._known - seen
+            # Who is given up too early may yet do what it was asked, and callers would not hear of it.
+            for gone in missed if self.keeper.silence_proves else ():
                 self.host.member_gone(gone)
                 self.post.gone(gone)
-            self.members, self._incarnation = members, sight.incarnation
+            self._known = seen if self.keeper.silence_proves else seen | missed
         self.switchboard.owners_changed()
 
 

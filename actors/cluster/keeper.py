@@ -72,6 +72,8 @@ class Keeper:
         self._listeners: list[Callable[[], None]] = []
         self.counts = Counts()
         self.sight: Sight | None = None
+        self.silence_proves = False
+        """Whether a member that `sight` does not show is gone."""
         self.joined = asyncio.Event()
         """Set by the first beat that was answered."""
         self.drain_asked = asyncio.Event()
@@ -177,6 +179,7 @@ class Keeper:
             self._me = msgspec.structs.replace(self._me, draining=True)
             self.drain_asked.set()
         self._plan.see(sight, asked_at)
+        proved, self.silence_proves = self.silence_proves, self._plan.silence_proves(asked_at)
         actions = self._plan.actions(self._mine(), asked_at)
         self.certainty.beaten(asked_at, self._plan.has_all(self._me.id, self._shards.owned))
         if self.certainty.is_stale(self._times.lease_s / 2):
@@ -184,7 +187,8 @@ class Keeper:
             self.certainty.verify()
         for action in actions:
             self._do(action)
-        if before is None or (before.leases, before.members.keys()) != (sight.leases, sight.members.keys()):
+        same = before is not None and (before.leases, before.members.keys()) == (sight.leases, sight.members.keys())
+        if not same or proved != self.silence_proves:
             self._changed()
 
     def _mine(self) -> plan.Mine:

@@ -220,7 +220,7 @@ class Plan:
             heir = self._sight.members.get(lease.heir)
             if heir is not None and (heir.id == me or may_take(heir)):
                 return heir.id == me
-        return now - self._listening_since >= self._grace and self._claimants.of(shard) == me
+        return self.silence_proves(now) and self._claimants.of(shard) == me
 
     # Among whom
 
@@ -256,6 +256,12 @@ class Plan:
         """Whether these are all on record for that member: then nobody can claim them while it lives."""
         leases = self._sight.leases
         return all(shard in leases and leases[shard].node == me for shard in owned)
+
+    def silence_proves(self, now: float) -> bool:
+        """Whether a member that is not in sight is gone. After the directory forgot, or it or this node was away,
+        everybody first has time to show up again.
+        """
+        return now - self._listening_since >= self._grace
 
     def grace_left(self, now: float) -> float:
         return max(0.0, self._listening_since + self._grace - now)

@@ -14,6 +14,7 @@ from protocol import limits, live
 from protocol.errors import Refused
 from protocol.ids import new_id
 from protocol.live import Close
+from server.live.joint import Joints
 from server.live.socket import LiveSocket
 from server.live.sse import Stream
 from server.live.viewing import Visitor, is_same_origin
@@ -33,6 +34,7 @@ class Hub:
         self._public_hosts = frozenset(h.strip().lower() for h in node.settings.public_hosts.split(","))
         self._sockets: set[LiveSocket] = set()
         self.behind: set[LiveSocket] = set()
+        self.joints = Joints(node)
         self.streams: set[Stream] = set()
         self._visitors: Counter[str] = Counter()
         connections = node.metrics.connections

@@ -287,7 +287,7 @@ class LiveSocket:
                 live.Subscribed(
                     id=message.id,
                     view=view.id,
-                    professional_id=view.key.calendar_id,
+                    professional_id=view.key.calendar_id or None,
                     service_id=message.service_id,
                     version=view.version,
                     recovered=missed is not None,

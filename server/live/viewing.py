@@ -77,16 +77,48 @@ async def open_views(node: "Node", visitor: Visitor, message: Subscribe) -> list
     """The views a subscription means, ready to be shown and joined."""
     if visitor.principal is not None:
         permissions.reach(visitor.principal, NEEDS)
+    joint = await _joint(node, visitor, message)
+    if joint is not None:
+        return [joint]
     calendars = await _calendars(node, visitor, message)
     return list(await asyncio.gather(*(_open(node, visitor, message, c) for c in calendars)))
+
+
+async def _joint(node: "Node", visitor: Visitor, message: Subscribe) -> Broadcast | None:
+    """The one view of a service that takes several calendars."""
+    if message.service_id is None or message.offering_code is not None:
+        return None
+    if visitor.principal is not None:
+        business_id: str | None = visitor.principal.business_id
+    else:
+        business_id = await meetings.business_of_service(node.database, message.service_id)
+    team = await node.desk.together.teams.of(business_id, message.service_id) if business_id is not None else None
+    if business_id is None or team is None or not team.several:
+        return None
+    permissions.reach(await _principal_in(node, visitor, business_id), NEEDS)
+    professional_id = message.professional_id or ""
+    if professional_id and professional_id not in team.professional_ids:
+        raise Refused("service_not_offered")
+    _bound(visitor, message)
+    time_zone = message.time_zone or await node.switchboard.time_zone(
+        professional_id or next(iter(team.professional_ids), ""), business_id
+    )
+    from_us, to_us = bounds(message.from_, message.to, time_zone)
+    duration = (message.duration_minutes or 0) * MINUTE
+    key = ViewKey(professional_id, message.service_id, from_us, to_us, time_zone, duration)
+    return await node.live.joints.open(key, business_id)
+
+
+def _bound(visitor: Visitor, message: Subscribe) -> None:
+    if visitor.principal is None and max(len(message.from_), len(message.to)) > _DATE_CHARS:
+        # Each different range is a view of its own, and only so many are kept.
+        raise invalid("from", "without login, from and to are dates")
 
 
 async def _open(node: "Node", visitor: Visitor, message: Subscribe, calendar_id: str) -> Broadcast:
     principal = await principal_for(node, visitor, calendar_id)
     permissions.reach(principal, NEEDS)
-    if visitor.principal is None and max(len(message.from_), len(message.to)) > _DATE_CHARS:
-        # Each different range is a view of its own, and a calendar keeps only so many.
-        raise invalid("from", "without login, from and to are dates")
+    _bound(visitor, message)
     business_id = principal.business_id
     time_zone = message.time_zone or await node.switchboard.time_zone(calendar_id, business_id)
     duration = (message.duration_minutes or 0) * MINUTE

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,6 @@ from bench.subscribers import EngineSubscriber, Hub, Subscriber, frame_bounds, m
 from protocol import limits
 from protocol.frames import text_frame
 from tests.conftest import business_of
-from tests.support.postgres import TestPostgres
 from tests.support.server import RunningServer, token_for
 
 NOBODY = View(port=1, token="t", professional_id="p", service_id="s", from_date="2030-01-01", to_date="2030-01-02")
@@ -199,14 +198,6 @@ class Shared(Slotcast):
 
     async def leave(self) -> None:
         await self._own.close()
-
-
-@pytest.fixture(scope="module")
-def server(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """With a database of its own: all of it is checked, and others leave shared sessions behind, which overlap."""
-    running = RunningServer(postgres.new_database_sync(), tmp_path_factory.mktemp("server")).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
 from tests.support.server import RunningServer
 
@@ -15,7 +17,7 @@ _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"
 Open = Callable[..., Awaitable[Page]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
@@ -26,10 +28,18 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """On the browser's loop."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest_asyncio.fixture(loop_scope="package")
 async def open_page(browser: Browser, server: RunningServer) -> AsyncIterator[Open]:
     """Opens a page of the server. At the end nothing was said on the console and nobody else was asked."""
     complaints: list[str] = []
+    contexts: list[BrowserContext] = []
     own = urlsplit(server.url).netloc
 
     async def guard(route: Route) -> None:
@@ -44,6 +54,7 @@ async def open_page(browser: Browser, server: RunningServer) -> AsyncIterator[Op
         context = await browser.new_context(viewport={"width": width, "height": height})
         await context.route("**/*", guard)
         page = await context.new_page()
+        contexts.append(context)
         page.set_default_timeout(10_000)
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda e: complaints.append(str(e)))
@@ -52,4 +63,6 @@ async def open_page(browser: Browser, server: RunningServer) -> AsyncIterator[Op
         return page
 
     yield open_page
+    for context in contexts:
+        await context.close()
     assert complaints == []

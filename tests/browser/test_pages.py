@@ -6,7 +6,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.browser.conftest import Open
 from tests.support.server import Api
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 
 
 class Visitor:

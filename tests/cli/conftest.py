@@ -1,5 +1,6 @@
 """Running the command line as an operator does."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def cli(tmp_path: Path) -> Cli:
 @pytest.fixture
 def database(postgres: TestPostgres) -> dict[str, str]:
     """The environment of a command that works on an empty database of its own."""
-    return {"DATABASE_URL": postgres.new_database_sync(), "SLOTCAST_JWT_SECRET": SECRET}
+    return {"DATABASE_URL": asyncio.run(postgres.empty_database()), "SLOTCAST_JWT_SECRET": SECRET}
 
 
 def one_line(done: Done, *words: str) -> None:

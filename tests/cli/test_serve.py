@@ -37,8 +37,12 @@ def test_a_second_server_on_the_same_database_is_refused(cli: Cli, server: Runni
     assert server.process.poll() is None
 
 
-def test_it_stops_when_it_is_told_to(fresh_server: RunningServer) -> None:
-    """SIGTERM ends it with exit code 0, on the port it was given; a second start finds everything."""
+def test_it_stops_when_it_is_told_to(fresh_server: RunningServer, database: dict[str, str]) -> None:
+    """On an empty database; SIGTERM ends it with exit code 0, on the port it was given; a second start finds
+    everything.
+    """
+    fresh_server.dsn = database["DATABASE_URL"]
+    fresh_server.cold = True
     fresh_server.start()
     port = fresh_server.port
     assert fresh_server.stop() == 0

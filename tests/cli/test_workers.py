@@ -41,6 +41,8 @@ def free_ports(count: int) -> int:
 class Pair(RunningServer):
     """A parent with two workers."""
 
+    cold = True  # it starts them as it was started itself
+
     def __init__(self, dsn: str, directory: Path, redis_url: str) -> None:
         self.probes = free_ports(2)
         super().__init__(

@@ -1,13 +1,11 @@
 """Each test here runs twice: on Postgres and on the twin in memory."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from actors.ports import CalendarStore
-from storage import migrations
 from tests.contract.cluster_nodes import nodes  # noqa: F401 - a fixture
 from tests.contract.cluster_world import cluster, own_redis, redis_cluster, shared_redis  # noqa: F401 - fixtures
 from tests.contract.world import SHARDS, FixedClock, House, MemoryWorld, PostgresWorld, World
@@ -16,10 +14,8 @@ from tests.support.postgres import TestPostgres
 
 @pytest.fixture(scope="session")
 def contract_dsn(postgres: TestPostgres) -> str:
-    """One migrated database; every test makes calendars of its own in it."""
-    dsn = postgres.new_database_sync()
-    asyncio.run(migrations.up(dsn))
-    return dsn
+    """One database; every test makes calendars of its own in it."""
+    return postgres.new_database_sync()
 
 
 @pytest.fixture(params=["postgres", "memory"])

@@ -1,9 +1,11 @@
 """Several nodes in one process, over Postgres and in memory: requests and views find their calendar wherever it is."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
+from actors.cluster.ports import Member
 from actors.questions import Zone
 from protocol.errors import Refused
 from protocol.ids import new_id
@@ -124,6 +126,48 @@ async def test_a_command_without_a_key_whose_owner_dies_ends_unknown(nodes: Node
     await owner.crash()
     with pytest.raises(Refused, match="unknown_outcome"):
         await asked
+
+
+async def test_who_wakes_first_after_a_standstill_gives_nobody_up(nodes: Nodes) -> None:
+    """All heartbeats end when a machine stands still; that others have none yet does not mean that they are gone."""
+    calendar, owner, other = await pair(nodes)
+    received, held = owner.cluster.host.received, []
+    owner.cluster.host.received = lambda *heard: held.append(heard)  # type: ignore[method-assign]
+    asked = asyncio.ensure_future(other.book(calendar, NOON))
+    await until(lambda: held)
+    await stand_still(nodes, owner, other)
+    owner.directory.reachable = True
+    await until(lambda: owner.cluster.me.id in seen_by(other))
+    for heard in held:
+        received(*heard)
+    assert (await asked).version == 1
+
+
+async def test_an_owner_that_died_in_a_standstill_is_given_up_later(nodes: Nodes) -> None:
+    calendar, owner, other = await pair(nodes)
+    held: list[object] = []
+    owner.cluster.host.received = lambda *heard: held.append(heard)  # type: ignore[method-assign]
+    work = other.work(calendar, NOON)
+    asked = asyncio.ensure_future(other.board.ask(work))
+    await until(lambda: held)
+    await stand_still(nodes, owner, other)
+    await owner.crash()
+    with pytest.raises(Refused, match="unknown_outcome"):
+        await asked
+    assert asyncio.get_running_loop().time() < work.deadline
+
+
+def seen_by(node: Node) -> Mapping[str, Member]:
+    assert node.cluster.keeper.sight is not None
+    return node.cluster.keeper.sight.members
+
+
+async def stand_still(nodes: Nodes, owner: Node, other: Node) -> None:
+    """Until neither has a heartbeat any more; returns when `other` has woken, and sees the owner nowhere."""
+    owner.directory.reachable = other.directory.reachable = False
+    await until(lambda: not any(nodes.hub.is_alive(n.cluster.me.id) for n in (owner, other)))
+    other.directory.reachable = True
+    await until(lambda: owner.cluster.me.id not in seen_by(other))
 
 
 async def test_an_owner_without_the_directory_goes_on_for_its_own_calendars(nodes: Nodes) -> None:

@@ -6,11 +6,13 @@ replaying the journal from its first event. `python -m tests.faults.checker FILE
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from tests.faults.answers import unexplained
+import msgspec
+
+from tests.faults.answers import SLACK_US, unexplained
 from tests.faults.history import Frame, History, load
 from tests.faults.model import Calendar, replayed
 from tests.faults.order import Bounds, backwards, made_by_key, marks_of
@@ -139,13 +141,18 @@ def _rows(calendar: Calendar, rows: list[Row]) -> Iterator[str]:
             yield f"not what was told: booking {row.id} with code {row.code} and notes {row.notes}"
 
 
-def behind(tables: Tables, history: History, watchers: Iterable[tuple[int, str, Replica]], at: float) -> list[str]:
-    """Watchers (number, calendar, replica) whose state at a time is not what the tables say."""
+def behind(tables: Tables, history: History, watchers: Sequence[tuple[int, str, Replica]], at: float) -> list[str]:
+    """Watchers (number, calendar, replica) whose state at a time is not what the tables say of that time.
+
+    A hold that has ended since may have left its end in the tables, and nobody was there to be shown it.
+    """
     now = history.wall(at)
+    by_then = msgspec.structs.replace(tables, events=[e for e in tables.events if e.at <= now - SLACK_US])
+    calendars = {id_: replay(by_then, history, id_)[0] for _, id_, _ in watchers}
     return [
         f"watcher {number} of {calendar_id} {text}"
         for number, calendar_id, replica in watchers
-        for text in left_behind(replay(tables, history, calendar_id)[0], replica, now)
+        for text in left_behind(calendars[calendar_id], replica, now)
     ]
 
 

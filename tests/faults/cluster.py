@@ -13,6 +13,7 @@ import aiohttp
 import redis
 
 from tests.conftest import business_of
+from tests.faults import once
 from tests.faults.conftest import proxied
 from tests.faults.crew import Crew
 from tests.faults.history import Strike
@@ -82,9 +83,7 @@ class Cluster:
         self.nodes: list[Node] = []
         self.apis: list[Api] = []
         self.crew: Crew
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(30)
-        )
+        self._session = once.session()
 
     async def open(self, command: Sequence[str] = RunningServer.command, **environment: str) -> "Cluster":
         for name in NAMES:

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import business_of
+from tests.faults import once
 from tests.faults.crew import Crew
 from tests.faults.proxy import Proxy
 from tests.support.postgres import TestPostgres
@@ -99,6 +100,12 @@ class Site(Crew):
             self.server.kill()
         if self.proxy is not None:
             await self.proxy.stop()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with once.session() as session:
+        yield session
 
 
 @pytest.fixture

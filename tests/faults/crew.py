@@ -64,30 +64,36 @@ class Crew:
         """
         await self.load.settle()
         assert lost or not any(r.silences for r in self.history.requests), "a request was never answered"
-        took = await self.converged()
-        # Shown where a test fails, and by `pytest -rA`.
-        sys.stdout.write(f"{len(self.history.strikes)} faults; watchers converged {took:.2f} s after the last answer\n")
-        # A hold may end at any time: what is shown after the tables were read is nothing they could know of.
+        began = self.history.now()
+        self.history.until = await self.converged()
+        # At once: a hold may end at any time, and what is shown from now on was not compared.
+        for watcher in self.watchers:
+            watcher.cancel()
         for watcher in self.watchers:
             await watcher.stop()
+        took = self.history.until - began
+        # Shown where a test fails, and by `pytest -rA`.
+        sys.stdout.write(f"{len(self.history.strikes)} faults; watchers converged {took:.2f} s after the last answer\n")
         # In a thread: proxies live on this loop.
         found = await asyncio.to_thread(wrongs, await read_tables(self.db), self.history)
         assert found == [], f"{len(found)} promises were broken; the first: {found[:5]}"
         self._good = True
 
     async def converged(self, timeout_s: float = 20.0) -> float:
-        """Fails unless every watcher comes to see what the tables say; the seconds that took."""
-        began = time.monotonic()
-        while found := await self._behind():
-            if time.monotonic() - began > timeout_s:
-                raise AssertionError(f"{len(found)} differences; the first: {found[:5]}")
+        """Fails unless every watcher comes to see what the tables say; the time of the history at which all did."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            at, found = await self._behind()
+            if not found:
+                return at
+            assert time.monotonic() < deadline, f"{len(found)} differences; the first: {found[:5]}"
             await asyncio.sleep(0.1)
-        return time.monotonic() - began
 
-    async def _behind(self) -> list[str]:
+    async def _behind(self) -> tuple[float, list[str]]:
         replicas = [(w.number, w.place.professional_id, w.replica) for w in self.watchers]
+        at = self.history.now()
         tables = await read_tables(self.db, [p.professional_id for p in self.places])
-        return behind(tables, self.history, replicas, self.history.now())
+        return at, behind(tables, self.history, replicas, at)
 
     async def some_more(self, count: int) -> None:
         await self.load.until_acknowledged(count)

@@ -139,7 +139,7 @@ class History:
         self.others: set[str] = set()
         """Keys of what a test has asked by itself."""
         self.until = 0.0
-        """When it was saved."""
+        """When watchers were last compared with the tables, or it was saved."""
         self._zero = time.monotonic()
         self.wall_us = time.time_ns() // 1000 if wall_us is None else wall_us
 
@@ -170,7 +170,7 @@ class History:
         return [s for r in self.requests for s in r.refusals]
 
     def save(self, path: Path, tables: Tables) -> None:
-        self.until = self.now()
+        self.until = self.until or self.now()
         with path.open("wb") as file:
             for line in self._lines(tables):
                 file.write(_encode(line) + b"\n")

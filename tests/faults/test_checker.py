@@ -201,7 +201,7 @@ async def test_the_checker_catches_what_is_wrong(
     replica = copy.deepcopy(watcher.replica)
     start, (state, _) = next(iter(replica.slots.items()))
     replica.slots[start] = ("open", 1) if state != "open" else ("booked", 0)
-    assert len(behind(tables, site.history, [(0, watcher.place.professional_id, replica)], site.history.now())) == 1
+    assert len(behind(tables, site.history, [(0, watcher.place.professional_id, replica)], site.history.until)) == 1
 
     # What is saved is judged the same.
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"

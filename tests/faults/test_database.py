@@ -112,7 +112,7 @@ async def test_reset_after_commit_was_sent(site: Site, statements: int) -> None:
     """
     await site.open(proxied_database=True)
     assert site.proxy is not None
-    for _ in range(3):
+    for _ in range(3 if LONG else 1):
         site.proxy.swallow(statements)
         await asyncio.wait_for(site.proxy.swallowed.wait(), 30)
         await site.some_more(30)
@@ -129,7 +129,7 @@ _CLAIMS = (
 async def test_backends_killed(site: Site, who: str) -> None:
     """pg_terminate_backend on the writers, or on every connection of the node, under load."""
     await site.open()
-    for _ in range(3):
+    for _ in range(3 if LONG else 1):
         gone = await site.db.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name LIKE $1 AND datname = current_database() AND pid <> pg_backend_pid()",

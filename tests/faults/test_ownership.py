@@ -31,7 +31,7 @@ async def test_a_second_node_does_not_start(site: Site, tmp_path: Path) -> None:
 async def test_epochs_taken_behind_its_back(site: Site) -> None:
     """Nothing more is written under an epoch that was taken; a node that still holds its claim takes new ones."""
     await site.open()
-    for _ in range(5 if LONG else 2):
+    for _ in range(5 if LONG else 1):
         taken = await site.db.fetch("UPDATE shards SET epoch = epoch + 1 RETURNING id, epoch, seq")
         await site.some_more(40)
         written = await site.db.fetchval(

@@ -10,7 +10,7 @@ from tests.faults.conftest import LONG, Site
 async def test_kill_loses_nothing_acknowledged(site: Site) -> None:
     """After SIGKILL under load and a restart, everything acknowledged is there, and keys give the same results."""
     await site.open()
-    for _ in range(5 if LONG else 2):
+    for _ in range(5 if LONG else 1):
         await site.some_more(40)
         site.server.kill()
         await site.start()

@@ -34,9 +34,13 @@ class Watcher:
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"watcher {self.number}")
 
-    async def stop(self) -> None:
+    def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    async def stop(self) -> None:
+        self.cancel()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from storage import migrations
 from tests.support.postgres import TestPostgres
 
 DAY = datetime(2031, 3, 9, tzinfo=UTC)
@@ -21,7 +20,6 @@ PUT = """INSERT INTO bookings (id, business_id, calendar_id, service_id, code, s
 @pytest.fixture
 async def table(postgres: TestPostgres) -> AsyncIterator[asyncpg.Connection]:
     dsn = await postgres.new_database()
-    await migrations.up(dsn)
     connection = await asyncpg.connect(dsn)
     yield connection
     await connection.close()

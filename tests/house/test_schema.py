@@ -47,9 +47,7 @@ async def schema_of(dsn: str) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def migrated(postgres: TestPostgres) -> str:
     """A database with every migration applied, to look at and not to write to."""
-    dsn = postgres.new_database_sync()
-    asyncio.run(migrations.up(dsn))
-    return dsn
+    return postgres.new_database_sync()
 
 
 def steps() -> int:
@@ -59,7 +57,7 @@ def steps() -> int:
 @pytest.mark.parametrize("back", range(1, steps() + 1))
 async def test_migrations_down_and_up_again_change_nothing(postgres: TestPostgres, migrated: str, back: int) -> None:
     """Whatever number of migrations is taken back: applied again, the schema is that of a fresh database."""
-    dsn = await postgres.new_database()
+    dsn = await postgres.empty_database()
     empty = await schema_of(dsn)
     await migrations.up(dsn)
     fresh = await schema_of(migrated)
@@ -77,7 +75,7 @@ async def test_migrations_down_and_up_again_change_nothing(postgres: TestPostgre
 
 async def test_nodes_that_start_together_migrate_once(postgres: TestPostgres, migrated: str) -> None:
     """They wait for each other."""
-    dsn = await postgres.new_database()
+    dsn = await postgres.empty_database()
     await asyncio.gather(*(migrations.up(dsn) for _ in range(4)))
     assert await schema_of(dsn) == await schema_of(migrated)
 

@@ -14,7 +14,6 @@ from server.auth import Auth
 from server.keyring import KeyRing
 from server.principal import Principal
 from server.tickets import Tickets
-from storage import migrations
 from storage.meter import Meter
 from storage.postgres import Database
 from tests.conftest import business_of
@@ -48,7 +47,6 @@ class Silent(Meter):
 async def nodes(postgres: TestPostgres) -> AsyncIterator[list[Node]]:
     """Two nodes that share a database and a secret."""
     dsn = await postgres.new_database()
-    await migrations.up(dsn)
     found = [Node(await Database.open(dsn, 3, Silent())) for _ in range(2)]
     yield found
     for node in found:

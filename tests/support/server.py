@@ -8,30 +8,42 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import orjson
 
 from server.auth import Auth
 from server.principal import Principal
+from tests.support.nursery import Child, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-for-tests-that-is-long-enough-0123456789"
 
 
+@cache
+def _nursery() -> Nursery:
+    return Nursery(ROOT)
+
+
 class RunningServer:
-    """`python -m server serve --demo` on a database. `kill` is SIGKILL, `stop` is SIGTERM."""
+    """`python -m server serve --demo` on a database. `kill` is SIGKILL, `stop` is SIGTERM.
+
+    It is a child of the nursery, unless it is `cold` or has another `command`: then Python starts for it alone.
+    """
 
     command: Sequence[str] = ("-m", "server")
+    cold = False
 
     def __init__(self, dsn: str, directory: Path, **environment: str) -> None:
         self.dsn = dsn
         self.directory = directory
         self.environment = environment
         self.port = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Child | None = None
         self.log = directory / "server.log"
 
     @property
@@ -56,13 +68,15 @@ class RunningServer:
             "SLOTCAST_RATE_LIMITS": "off",
             **self.environment,
         }
-        log = self.log.open("ab")
-        self._mark = self.log.stat().st_size
-        self.process = subprocess.Popen(
-            [sys.executable, *self.command, "serve", "--demo"],
-            cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        log.close()
+        with self.log.open("ab") as log:
+            self._mark = self.log.stat().st_size
+            if self.command == RunningServer.command and not self.cold:
+                self.process = _nursery().start(("serve", "--demo"), environment, self.log)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, *self.command, "serve", "--demo"],
+                    cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
         if wait:
             self.wait_ready()
         return self
@@ -204,6 +218,11 @@ async def new_place(api: Api, **service: Any) -> Place:
     client = await api.made("clients", {"first_name": "Cleo", "last_name": "Client"})
     day = (datetime.now(UTC) + timedelta(days=7)).strftime("%Y-%m-%d")
     return Place(api, professional["id"], made["id"], client["id"], day)
+
+
+async def tell(db: asyncpg.Connection, kind: str, *ids: str) -> None:
+    """Lets servers forget what they remember of these: for what a test has written past them."""
+    await db.execute("SELECT pg_notify('slotcast', $1)", orjson.dumps({"kind": kind, "ids": ids, "from": ""}).decode())
 
 
 async def eventually(check: Any, timeout_s: float = 10.0) -> Any:
