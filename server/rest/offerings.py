@@ -1,5 +1,6 @@
 """Offerings: published things to book by a code, and what is free of them."""
 
+import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from storage import offerings, people
 from storage.bookings import BookingFilter
 from storage.offerings import Found, minute_of
 
+_CODE = re.compile(r"AP-[0-9A-Z]{5}\Z")
 _PARTY_DAYS_MAX = 31
 
 
@@ -112,7 +114,10 @@ async def _of_path(call: Call[Any, Any]) -> Found:
 
 
 def _code(call: Call[Any, Any]) -> str:
-    return call.params["code"]
+    code = call.params["code"].upper()
+    if not _CODE.match(code):
+        raise Refused("not_found", "there is no such offering")
+    return code
 
 
 async def read_offering(call: Call[Any, Any]) -> said.Offering:

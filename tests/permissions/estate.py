@@ -190,8 +190,8 @@ async def _furnish(estate: Estate, side: Side) -> None:
         "service_id": side.ids["services"],
         "series_id": (await owner.made("bookings/series", side.series() | {"client_id": side.ids["clients"]}))["id"],
         "waitlist": (await owner.made("waitlist", side.wait() | {"client_id": side.ids["clients"]}))["id"],
-        "code": (published := await owner.made("offerings", side.offering()))["code"],
-        "offerings": published["id"],
+        "code": (await owner.made("offerings", side.offering()))["code"],
+        "offerings": await _taken_back(side),
         "ban-list": (await owner.made("ban-list", {"email": f"{uuid.uuid4().hex}@example.org"}))["id"],
         "permission-requests": await _request_of(estate, side),
         "users": (estate.callers[f"client of {side.name}"].user or {})["id"],
@@ -205,6 +205,12 @@ async def _furnish(estate: Estate, side: Side) -> None:
 async def _holiday(owner: Api, side: Side) -> str:
     day = 1 + SIDES.index(side.name)
     return (await owner.made("holidays", {"date": f"2049-01-{day:02d}", "name": "Standing"}))["id"]
+
+
+async def _taken_back(side: Side) -> str:
+    made = await side.owner.made("offerings", side.offering())
+    assert (await side.owner.request("DELETE", f"offerings/{made['code']}")).status == 204
+    return made["id"]
 
 
 async def _request_of(estate: Estate, side: Side) -> str:
