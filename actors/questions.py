@@ -11,14 +11,12 @@ import msgspec
 
 from actors.calendar.caps import Caps
 from actors.calendar.slots import Slot, next_change_by_time, slots_between
+from actors.calendar.starts import refuse_part
 from actors.calendar.state import (
     HOURLY,
     Calendar,
     Service,
-    blocks_between,
-    claims_between,
     lasting,
-    live_places,
 )
 from protocol import bodies, limits, public, schedules
 from protocol.errors import Refused, invalid
@@ -117,19 +115,10 @@ class FreeAt(Question, frozen=True, tag=True):
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         service = calendar.services.get(self.service_id)
-        caps = Caps(calendar, service, now) if service is not None and service.capped else None
-        found = [s for s in self.starts if self._fits(calendar, s, now) and not (caps and caps.reached(s))]
+        caps = Caps(calendar, service, now) if service is not None else None
+        length = self.duration, self.before, self.after
+        found = [s for s in self.starts if refuse_part(calendar, self.service_id, s, *length, now, caps) is None]
         return _encode(found), next_end(calendar, now)
-
-    def _fits(self, calendar: Calendar, start: int, now: int) -> bool:
-        end = start + self.duration
-        return (
-            calendar.hours.is_open(start, end)
-            and not blocks_between(calendar, start, end)
-            and not any(
-                live_places(k, now, None) for k in claims_between(calendar, start - self.before, end + self.after)
-            )
-        )
 
 
 class DayGrid(Question, frozen=True, tag=True):

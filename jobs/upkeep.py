@@ -1,4 +1,5 @@
-"""Timed upkeep of the database: old keys, sessions long over, and holds of calendars nobody has asked for.
+"""Timed upkeep of the database: old keys, sessions long over, and what time has ended in calendars nobody has asked
+for.
 
 Every node does it, each for the shards it owns.
 """
@@ -6,6 +7,7 @@ Every node does it, each for the shards it owns.
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, Protocol
 
 from actors.runtime import Runtime
@@ -13,7 +15,9 @@ from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.upkeep")
 
-_EVERY_S: Final = 30.0
+_EVERY_S: Final = 5.0
+_TIDY_EVERY: Final = 6
+"""Of every so many rounds one also forgets what is old."""
 _KEYS_AT_ONCE_MAX: Final = 5_000
 _SESSIONS_AT_ONCE_MAX: Final = 1_000
 _PROTECTION_AT_ONCE_MAX: Final = 20_000
@@ -32,9 +36,11 @@ class Upkeep:
         self._runtime = runtime
 
     async def run(self) -> None:
-        """Works every half minute until cancelled; a database that is away is met again next time."""
-        while True:
+        """Works every few seconds until cancelled; a database that is away is met again next time."""
+        for round_ in count():
             try:
+                if round_ % _TIDY_EVERY == 0:
+                    await self.tidy()
                 await self.once()
             except Refused as refused:
                 log.warning("upkeep put off: %s", refused.code)
@@ -42,13 +48,16 @@ class Upkeep:
                 log.exception("upkeep failed")
             await asyncio.sleep(_EVERY_S)
 
-    async def once(self) -> None:
-        owned = self._runtime.owned
-        if _SHARD_OF_KEYS in owned:
+    async def tidy(self) -> None:
+        if _SHARD_OF_KEYS in self._runtime.owned:
             await self._forget_old_keys()
             await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
             for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
                 await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
+
+    async def once(self) -> None:
+        """Ends what time has ended: holds, bookings left pending, and meetings that are over."""
+        owned = self._runtime.owned
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_due", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

@@ -5,20 +5,18 @@ from itertools import islice
 from typing import Any, Final
 
 from actors.calendar import commands as cmd
-from actors.calendar.caps import Caps
 from actors.calendar.lifecycle import ALLOWED_FROM, ONLY_ONCE_STARTED
 from actors.calendar.periods import block_series, block_time, change_schedule, unblock
 from actors.calendar.refusal import Decision, Refusal
 from actors.calendar.series import book_series
 from actors.calendar.slots import nearest_open
-from actors.calendar.starts import clear_ended, place_at, refuse_answers, refuse_person, refuse_start
+from actors.calendar.starts import clear_ended, place_at, refuse_answers, refuse_part, refuse_person, refuse_start
 from actors.calendar.state import (
     Calendar,
     Done,
     Reservation,
     Service,
     Session,
-    blocks_between,
     claims_between,
     lasting,
     live_places,
@@ -90,17 +88,10 @@ def _refuse_holder(calendar: Calendar, service: Service, c: cmd.Hold, now: int) 
 def _hold_part(calendar: Calendar, c: cmd.HoldPart, now: int) -> Decision:
     if c.id in calendar.reservations:
         return []  # asked again by a coordinator that does not know how far it came
-    end = c.start + c.duration
-    if not calendar.hours.is_open(c.start, end):
-        return Refusal("outside_hours", "another calendar of this meeting is closed then")
-    if blocks_between(calendar, c.start, end):
-        return Refusal("slot_unavailable", "another calendar of this meeting has time off then")
-    claims = claims_between(calendar, c.start - c.before, end + c.after)
-    if any(live_places(k, now, None) for k in claims):
-        return Refusal("slot_unavailable", "another calendar of this meeting is taken then")
-    service = calendar.services.get(c.service_id)
-    if service is not None and Caps(calendar, service, now).reached(c.start):
-        return Refusal("cap_reached", "another calendar of this meeting takes no more of these then")
+    refusal = refuse_part(calendar, c.service_id, c.start, c.duration, c.before, c.after, now)
+    if refusal is not None:
+        return refusal
+    claims = claims_between(calendar, c.start - c.before, c.start + c.duration + c.after)
     return [
         *(ev.HoldExpired(r.id) for k in claims for r in members_of(k) if r.has_ended(now)),
         ev.HoldPlaced(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from actors.calendar.caps import Caps
 from actors.calendar.refusal import Refusal
 from actors.calendar.slots import Verdict, is_session_of, judge, nearest_open, on_grid
 from actors.calendar.state import (
@@ -9,7 +10,9 @@ from actors.calendar.state import (
     Reservation,
     Service,
     Session,
+    blocks_between,
     claims_between,
+    hours_for,
     live_places,
     members_of,
 )
@@ -85,6 +88,32 @@ def place_at(
             return claim.before, claim.after, claim.id, claim.capacity
     new = session_id(calendar.id, service.id, start, calendar.version)
     return service.before, service.after, new, service.capacity
+
+
+def refuse_part(
+    calendar: Calendar,
+    service_id: str,
+    start: int,
+    duration: int,
+    before: int,
+    after: int,
+    now: int,
+    caps: Caps | None = None,
+) -> Refusal | None:
+    """Why that time cannot be a part of a meeting that another calendar leads. `caps` are the counts for the service,
+    where many starts are asked about.
+    """
+    service, end = calendar.services.get(service_id), start + duration
+    hours = hours_for(calendar, service) if service is not None else calendar.hours
+    if not hours.is_open(start, end):
+        return Refusal("outside_hours", "another calendar of this meeting is closed then")
+    if blocks_between(calendar, start, end):
+        return Refusal("slot_unavailable", "another calendar of this meeting has time off then")
+    if any(live_places(k, now, None) for k in claims_between(calendar, start - before, end + after)):
+        return Refusal("slot_unavailable", "another calendar of this meeting is taken then")
+    if service is not None and service.capped and (caps or Caps(calendar, service, now)).reached(start):
+        return Refusal("cap_reached", "another calendar of this meeting takes no more of these then")
+    return None
 
 
 def refuse_person(

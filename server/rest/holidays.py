@@ -39,6 +39,8 @@ async def list_holidays(call: Call[Any, HolidaysQuery]) -> dict[str, Any]:
     auth, q = call.node.auth, call.query
     if q.date_from is not None:
         parse_date("date_from", q.date_from)
+    if q.location_id is not None:
+        await locations.by_id(call.node.database, call.business_id, q.location_id)
     position = decode_cursor(auth, "holidays", q.cursor)
     items = await holidays.list_holidays(
         call.node.database, call.business_id, position[0] if position else None, q.limit + 1, q.date_from, q.location_id

@@ -45,7 +45,7 @@ CREATIONS: dict[str, Ask] = {
     "schedule": lambda p, k: p.api.request(
         "PUT",
         f"professionals/{p.professional_id}/schedule",
-        {"time_zone": "UTC", "weekly": [{"weekday": 1, "start": "09:00", "end": "10:00"}]},
+        {"time_zone": "UTC", "weekly": [{"weekday": 1, "start": "09:00", "end": "10:00"}], "force": True},
         key=k,
     ),
     "hold": lambda p, k: p.api.post(

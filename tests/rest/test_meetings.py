@@ -3,7 +3,6 @@
 import asyncio
 
 import asyncpg
-import pytest
 
 from tests.rest.helpers import acting, problem
 from tests.rest.teams import DAY, at, calendar, new_team, rows_of
@@ -28,7 +27,6 @@ async def test_a_meeting_takes_everybody_and_a_room(api: Api, db: asyncpg.Connec
     assert at(9) in await team.slots()
 
 
-@pytest.mark.parity("A12")
 async def test_all_or_nothing(api: Api, db: asyncpg.Connection) -> None:
     """Where one who is needed is taken, nobody is; what is offered instead can be booked by all."""
     team = await new_team(api, people=2, rooms=1, professionals_needed=2)

@@ -39,7 +39,9 @@ async def slots_of(place: Place, offering: Any, **query: Any) -> list[Any]:
     return answer.json["slots"]
 
 
-@pytest.mark.parity("B3", "B4", "B5")
+@pytest.mark.parity("B3")
+@pytest.mark.parity("B4")
+@pytest.mark.parity("B5")
 async def test_a_single_has_slots_for_one_each(place: Place) -> None:
     """Slots follow from dates, daily hours and duration; who books one by the code, without login, has it alone."""
     made = await offer(place, end_date=place.at(0, day=1)[:10], description="Come by")
@@ -95,7 +97,8 @@ async def test_a_group_shares_each_slot_and_a_party_the_whole(place: Place) -> N
     problem(await by_code(place, party, attendees=41), "slot_unavailable")
 
 
-@pytest.mark.parity("B6", "B10")
+@pytest.mark.parity("B6")
+@pytest.mark.parity("B10")
 async def test_a_client_books_and_the_owner_sees_all(place: Place, as_client: Api) -> None:
     made = await offer(place, type="group", max_attendees=3)
     mine = await as_client.made("bookings", {"offering_code": made["code"], "start": place.at(10)})

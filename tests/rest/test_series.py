@@ -87,7 +87,8 @@ async def test_what_is_refused_names_its_field(place: Place) -> None:
     problem(await place.api.get("bookings/series/none"), "not_found")
 
 
-@pytest.mark.parity("A12", "E2")
+@pytest.mark.parity("A12")
+@pytest.mark.parity("E2")
 async def test_why_a_start_is_not_offered(place: Place, as_client: Api) -> None:
     """Every reason is named, now and as it was; what stands in the way is told to staff alone."""
     path = f"professionals/{place.professional_id}/explain"
