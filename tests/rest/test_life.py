@@ -30,7 +30,7 @@ async def test_what_is_left_pending_expires_and_what_is_over_is_completed(place:
         for n, start in enumerate((place.at(1), place.at(2), place.at(3), place.at(3, day=2)))
     ]
     now = datetime.now(UTC)
-    for booking, ago in ((pending, 1), (over, 31), (on, 1)):
+    for booking, ago in ((pending, 62), (over, 32), (on, 1)):
         await _put_back(place, db, booking, datetime.fromisoformat(booking["start"]) - now + timedelta(minutes=ago))
 
     async def statuses() -> list[str]:
