@@ -1,7 +1,8 @@
 """The persistent queue of work to do after a booking, as followers fill it and workers empty it.
 
-`storage.job_queue` implements it on Postgres. A job is done at least once: a worker that dies between doing it and saying so
-leaves it to be done again, under the same id.
+`jobs.job_queue` keeps it in the database, `jobs.worker` does what is in it. A job is done at least once: a worker that
+dies between doing it and saying so leaves it to be done again, under the same id. What is done keeps its key, but not
+its payload.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,8 +14,9 @@ import msgspec
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """`kind` chooses the handler, `payload` is JSON for it, `run_at` is microseconds UTC (0: now).
 
-    A job whose `key` is known already (waiting, done lately or dead) is not put in again; `withdraw` takes jobs out by the key.
-    Jobs of one `lane` are done one at a time, in the order they came. `attempts_max` tries, then it is dead.
+    A job whose `key` is known already (waiting, done lately or dead) is not put in again; `withdraw` takes jobs out by
+    the key, as long as nobody has begun them. Jobs of one `lane` are done one at a time, in the order they came.
+    `attempts_max` tries, then it is dead.
     """
 
     kind: str
@@ -36,15 +38,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     attempt: int
     attempts_max: int
+    lane: str | None = None
 
 
 class Later(Exception):
-    """Raised by a handler: try again, after `seconds` or, without, after the usual pause. `reason` is kept with the job."""
+    """Raised by a handler: try again, after `seconds` or, without, the usual pause. `reason` is kept with the job.
 
-    def __init__(self, reason: str, seconds: float | None = None) -> None:
+    Without `tried` it was not even tried, and does not count.
+    """
+
+    def __init__(self, reason: str, seconds: float | None = None, *, tried: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.seconds = seconds
+        self.tried = tried
 
 
 class Hopeless(Exception):
@@ -60,7 +67,7 @@ Handler = Callable[[Job], Awaitable[None]]
 
 
 class JournalEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event of the journal as followers get it. `at` is microseconds UTC; `data` as `protocol.events` encodes it."""
+    """One event as followers get it. `at` is microseconds UTC; `data` is what `protocol.events` encodes."""
 
     shard: int
     seq: int
@@ -82,9 +89,10 @@ class Digest(msgspec.Struct, kw_only=True):
 
 
 class Follower(Protocol):
-    """Reads a shard's events in order, each once as long as what it does stays in the digest or the transaction.
+    """Reads events, those of each shard in order.
 
-    The jobs it returns, its own statements on `transaction`, and its cursor are committed together.
+    The jobs it returns, its own statements on `transaction`, and its cursors are committed together: as long as it does
+    nothing else, each event is digested once.
     """
 
     name: str

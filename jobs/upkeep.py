@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from actors.runtime import Runtime
+from jobs.job_queue import JobQueue
+from protocol import limits
 from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.upkeep")
@@ -27,7 +29,8 @@ class Queries(Protocol):
 
 
 class Upkeep:
-    def __init__(self, database: Queries, runtime: Runtime) -> None:
+    def __init__(self, database: Queries, runtime: Runtime, queue: JobQueue) -> None:
+        self._queue = queue
         self._database = database
         self._runtime = runtime
 
@@ -47,8 +50,10 @@ class Upkeep:
         if _SHARD_OF_KEYS in owned:
             await self._forget_old_keys()
             await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
-            for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
+            for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices", "forget_old_messages"):
                 await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
+            while await self._queue.forget_ended() == limits.jobs_forgotten_at_once_max:
+                pass
         loop = asyncio.get_running_loop()
         for row in await self._database.fetch("calendars_with_ended_holds", list(owned), _CALENDARS_AT_ONCE_MAX):
             # Loading it sets its timers; the sweep that follows is an ordinary event.

@@ -20,6 +20,7 @@ from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
 from protocol.ids import booking_code, is_uuid, new_id
+from protocol.languages import Language
 from protocol.times import DAY, SECOND, bounded_us, format_us
 from server import permissions
 from server.auth import Auth
@@ -38,11 +39,12 @@ _CODE: Final = re.compile(r"BK-[0-9A-Z]{8}\Z")
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks, under which request id and key."""
+    """Who asks, under which request id and key. `language` is what the request of a visitor without login accepts."""
 
     principal: Principal
     request_id: str
     key: IdempotencyKey | None = None
+    language: Language | None = None
 
 
 class Desk:
@@ -178,7 +180,7 @@ class Desk:
         if body.guest is not None:
             client_id: str | None = new_id()
             token = self._auth.manage_token(body.hold_id or booking_id)
-            guest = await self._guest(principal.business_id, body.guest)
+            guest = await self._guest(principal.business_id, body.guest, asker.language)
             details = Details(body.notes, guest=guest, manage_hash=self._auth.manage_hash(token))
         else:
             client_id = await self._client_of(principal, body.client_id, required=True)
@@ -217,11 +219,12 @@ class Desk:
             manage_token=self._auth.manage_token(event.id) if body.guest is not None else None,
         )
 
-    async def _guest(self, business_id: str, given: bodies.GuestBody) -> Guest:
+    async def _guest(self, business_id: str, given: bodies.GuestBody, language: Language | None) -> Guest:
+        locale = given.locale or language
         if given.email is None and given.phone is None:
-            return Guest(given.name)
+            return Guest(given.name, locale=locale)
         keys = contact_keys(given.email, given.phone, await self._businesses.region(business_id))
-        return Guest(given.name, given.email, given.phone, *keys)
+        return Guest(given.name, given.email, given.phone, *keys, locale)
 
     async def find(
         self, principal: Principal | None, id_or_code: str, permission: str, manage_token: str | None = None

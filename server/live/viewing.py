@@ -10,6 +10,7 @@ from actors.broadcast import Broadcast, ViewKey
 from actors.questions import bounds
 from protocol import limits
 from protocol.errors import Refused, invalid
+from protocol.languages import Language
 from protocol.live import Subscribe
 from server import permissions
 from server.principal import Principal
@@ -32,6 +33,7 @@ class Visitor(msgspec.Struct, gc=False):
     principal: Principal | None = None
     network: str = ""
     """Whose requests without login count together."""
+    accepts: Language | None = None
 
 
 def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) -> bool:

@@ -54,6 +54,9 @@ class RunningServer:
             "SLOTCAST_LOG_FORMAT": "json",
             # All tests come from one address.
             "SLOTCAST_RATE_LIMITS": "off",
+            # Where targets of webhooks are.
+            "SLOTCAST_WEBHOOK_INSECURE": "true",
+            "SLOTCAST_WEBHOOK_ALLOW_PRIVATE": "127.0.0.1",
             **self.environment,
         }
         log = self.log.open("ab")
