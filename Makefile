@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Extra arguments for pytest: make test ARGS="-k holds"
 ARGS ?=
 
-.PHONY: help setup run lint test prove prove-quick bench bench-quick fmt lock clean
+.PHONY: help setup run lint test prove prove-quick bench bench-quick fmt texts lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench-quick: setup ## the same measurements, short
 fmt: setup ## format and apply safe fixes
 	@$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+texts: setup ## bring the catalogues of translations up to date with what is said
+	@$(BIN)/python -m tests.languages
 
 # uv lives in a throw-away venv: only locking needs it. Pins are kept; `make lock UPGRADE=1` moves them.
 lock: ## regenerate both lock files from pyproject.toml

@@ -40,13 +40,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Guest(msgspec.Struct, frozen=True, gc=False):
-    """With what was typed stands the one spelling that it is compared by."""
+    """With what was typed stands the one spelling that it is compared by. `locale`: in which language they booked."""
 
     name: str
     email: str | None = None
     phone: str | None = None
     email_normal: str | None = None
     phone_normal: str | None = None
+    locale: str | None = None
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -73,8 +73,9 @@ Result = TypeVar("Result")
 class Slotcast:
     """One node on a fresh database, with an owner's token for its demo business."""
 
-    def __init__(self, bench: Bench, dsn: str) -> None:
+    def __init__(self, bench: Bench, dsn: str, module: str = "server") -> None:
         self._bench = bench
+        self._module = module
         self.dsn = dsn
         self.port = free_port()
         self.token = ""
@@ -89,8 +90,12 @@ class Slotcast:
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    async def start(cls, bench: Bench) -> "Slotcast":
-        slotcast = cls(bench, await bench.postgres.create("slotcast"))
+    async def start(
+        cls, bench: Bench, *, module: str = "server", environment: Mapping[str, str] | None = None
+    ) -> "Slotcast":
+        """`module` is run in place of the server's own; `environment` is settings beside the usual ones."""
+        slotcast = cls(bench, await bench.postgres.create("slotcast"), module)
+        slotcast._environment |= environment or {}
         await slotcast._listen()
         slotcast.token = await run_once(
             ["server", "token", "--business", "demo", "--role", "owner", "--ttl", "1d"],
@@ -220,7 +225,7 @@ class Slotcast:
 
     async def _listen(self) -> None:
         self._listener = await listen(
-            ["server", "serve", "--demo"],
+            [self._module, "serve", "--demo"],
             self.port,
             self._bench.folder / f"slotcast-{self.port}.log",
             self._environment,

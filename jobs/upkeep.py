@@ -11,6 +11,8 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from actors.runtime import Runtime
+from jobs.job_queue import JobQueue
+from protocol import limits
 from protocol.errors import Refused
 
 log = logging.getLogger("slotcast.upkeep")
@@ -31,7 +33,8 @@ class Queries(Protocol):
 
 
 class Upkeep:
-    def __init__(self, database: Queries, runtime: Runtime) -> None:
+    def __init__(self, database: Queries, runtime: Runtime, queue: JobQueue) -> None:
+        self._queue = queue
         self._database = database
         self._runtime = runtime
 
@@ -52,8 +55,10 @@ class Upkeep:
         if _SHARD_OF_KEYS in self._runtime.owned:
             await self._forget_old_keys()
             await self._database.fetch("forget_old_sessions", _SESSIONS_AT_ONCE_MAX)
-            for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices"):
+            for query in ("forget_used_tickets", "forget_old_codes", "forget_old_devices", "forget_old_messages"):
                 await self._database.fetch(query, _PROTECTION_AT_ONCE_MAX)
+            while await self._queue.forget_ended() == limits.jobs_forgotten_at_once_max:
+                pass
 
     async def once(self) -> None:
         """Ends what time has ended: holds, bookings left pending, and meetings that are over."""

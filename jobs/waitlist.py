@@ -21,6 +21,7 @@ from protocol import limits
 from protocol.errors import Refused
 from protocol.ids import new_id
 from protocol.times import MINUTE, SECOND
+from protocol.waitlist import holder_of
 
 log = logging.getLogger("slotcast.waitlist")
 
@@ -131,7 +132,7 @@ class Waitlist:
             new_id(),
             e["service_id"],
             opening[0],
-            f"waitlist:{e['id']}",
+            holder_of(e["id"]),
             self._ttl,
             e["attendees"],
             e["client_id"],

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol import limits
+from protocol.languages import Locale
 
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$(?!\n)"
 # A lookahead instead of an anchored class, because `$` also matches before a last line break.
@@ -92,6 +93,7 @@ class ClientCreate(Body, kw_only=True):
     email: Email | None = None
     phone_number: Phone | None = None
     chat_id: ChatId | None = None
+    locale: Locale | None = None
 
 
 class ClientPatch(Body, kw_only=True):
@@ -99,6 +101,7 @@ class ClientPatch(Body, kw_only=True):
     last_name: Line | UnsetType = UNSET
     email: Email | UnsetType | None = UNSET
     phone_number: Phone | UnsetType | None = UNSET
+    locale: Locale | UnsetType | None = UNSET
 
 
 class Client(Answer, kw_only=True):
@@ -111,6 +114,7 @@ class Client(Answer, kw_only=True):
     guest: bool
     created_at: str
     updated_at: str
+    locale: str | None = None
 
 
 class ProfessionalCreate(Body, kw_only=True):
@@ -253,9 +257,12 @@ class Hold(Answer, kw_only=True, omit_defaults=True):
 
 
 class GuestBody(Body, kw_only=True):
+    """Without `locale`, whoever books without login is written to in the language that the request accepts."""
+
     name: Name
     email: Email | None = None
     phone: Phone | None = None
+    locale: Locale | None = None
 
 
 class BookingCreate(Body, kw_only=True):

@@ -6,7 +6,8 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from protocol import limits
 from protocol.bodies import Answer, Body, Email, Name, Permission, Phone, Reason, Text, Uuid, ZoneName
-from protocol.people import Access, BusinessStatus, Locale, MemberRole, Password, Username
+from protocol.languages import Locale
+from protocol.people import Access, BusinessStatus, MemberRole, Password, Username
 
 Slug = Annotated[
     str, Meta(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)", examples=["salon-sommer"])
@@ -20,7 +21,9 @@ Confirmation = Literal["instant", "approval"]
 CancellationNotice = Annotated[int, Meta(ge=0, le=limits.cancellation_notice_minutes_max)]
 HoldTtl = Annotated[int, Meta(ge=1, le=limits.hold_ttl_max_s)]
 Origins = Annotated[list[Origin], Meta(max_length=limits.origins_max)]
-Languages = Annotated[list[Locale], Meta(min_length=1, max_length=limits.languages_max)]
+LanguageTag = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=["en"])]
+"""Any language: people of a business may speak more than this server does."""
+Languages = Annotated[list[LanguageTag], Meta(min_length=1, max_length=limits.languages_max)]
 TrialDays = Annotated[int, Meta(ge=0, le=limits.trial_days_max)]
 RequestStatus = Literal["pending", "approved", "denied"]
 
@@ -35,18 +38,18 @@ class Owner(Body, kw_only=True):
     email: Email | None = None
     username: Username | None = None
     phone: Phone | None = None
-    locale: Locale = "en"
+    locale: Locale | None = None
 
 
 class BusinessCreate(Body, kw_only=True):
     """`owner` is a new user; left out, it is whoever is signed in. `region` is the country of telephone numbers
-    written without one.
+    written without one. Without `locale` it is what the request accepts.
     """
 
     slug: Slug
     name: Name
     time_zone: ZoneName
-    locale: Locale = "en"
+    locale: Locale | None = None
     region: Region | None = None
     owner: Owner | None = None
 

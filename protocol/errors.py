@@ -78,6 +78,8 @@ KINDS: Final[dict[str, Kind]] = {
     "unknown_message": Kind(400, "There is no such message"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions on one connection"),
     "not_subscribed": Kind(404, "There is no such subscription"),
+    # The journal
+    "events_gone": Kind(410, "Events after that version are no longer kept"),
     # Ownership
     "moved": Kind(503, "The calendar has moved to another node", may_retry=True),
 }

@@ -102,9 +102,21 @@ grants_per_member_max: Final = 12
 # Businesses
 origins_max: Final = 50
 languages_max: Final = 20
+accept_language_chars_max: Final = 200
+"""Of an `Accept-Language`; what stands beyond is not looked at."""
+translated_chars_max: Final = 1_000
+"""A longer text stays in English: it is mostly what the caller has sent."""
 trial_days_max: Final = 3_650
 cancellation_notice_minutes_max: Final = 90 * 24 * 60
 statistics_days_max: Final = 366
+analytics_days_max: Final = 366
+analytics_cells_max: Final = 50_000
+"""Days of calendars whose open time one answer of analytics works out; what is over has been worked out before."""
+analytics_rows_max: Final = 1_000
+"""Services, and professionals, of one answer of analytics."""
+feed_days_back: Final = 31
+feed_days_ahead: Final = 366
+feed_entries_max: Final = 1_000
 export_bookings_max: Final = 10_000
 
 # The actor runtime
@@ -127,6 +139,45 @@ journal_waiting_max: Final = 8_192
 commit_timeout_s: Final = 5.0
 release_timeout_s: Final = 7.0
 """How long a shard that is given up waits for the fate of what was decided in it."""
+
+# Messages
+export_messages_max: Final = 20_000
+reminders_max: Final = 5
+reminder_minutes_min: Final = 5
+reminder_minutes_max: Final = 60 * 24 * 60
+callback_url_chars_max: Final = 2_000
+# Jobs
+job_payload_bytes_max: Final = 32 * 1024
+job_key_chars_max: Final = 300
+job_reason_chars_max: Final = 1_000
+job_attempts_max: Final = 100
+job_pause_s: Final = 5.0
+"""After the first try that failed; longer after each, up to `job_pause_max_s`."""
+job_pause_max_s: Final = 6 * 3600.0
+job_timeout_s: Final = 60.0
+job_done_kept_s: Final = 2 * 24 * 3600
+"""How long a key stands for a job that was done."""
+job_dead_kept_s: Final = 60 * 24 * 3600
+jobs_at_once_max: Final = 500
+jobs_forgotten_at_once_max: Final = 5_000
+follower_events_max: Final = 500
+"""Events that a follower digests in one transaction."""
+
+# Webhooks
+webhooks_per_business_max: Final = 10
+webhook_pauses_s: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""Between the tries of one delivery: three days in all."""
+webhook_failing_s_max: Final = 5 * 24 * 3600
+"""A webhook to which nothing has got through for so long is disabled."""
+webhook_rest_s: Final = 5.0
+webhook_rest_max_s: Final = 300.0
+"""How long a target in trouble is left alone: at first, and at most."""
+webhook_under_way_max: Final = 4
+"""Deliveries to one target that a node has under way."""
+webhook_overlap_hours: Final = 24
+webhook_overlap_hours_max: Final = 72
+deliveries_kept_s: Final = 30 * 24 * 3600
+deliveries_forgotten_at_once_max: Final = 5_000
 
 # Live
 message_bytes_max: Final = 8 * 1024
@@ -182,5 +233,6 @@ assert passwords_wait_s < request_deadline_s
 assert refresh_grace_s < access_token_ttl_s < refresh_token_ttl_s
 assert commit_timeout_s < request_deadline_s, "a caller must outlive the commit that decides its answer"
 assert 150 * slots_per_answer_max < bus_message_bytes_max <= bus_outbox_bytes_max, "a snapshot must fit into a message"
+assert job_pause_s < job_pause_max_s < job_done_kept_s < job_dead_kept_s, "a key outlives the pause between two tries"
 assert 2 * relay_keep_s < relay_forgotten_s
 assert 2 * directory_timeout_s < lease_ttl_default_s, "a beat that was not answered must be tried again in time"

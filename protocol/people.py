@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from protocol import limits
 from protocol.bodies import Answer, Body, ChatId, Email, Name, Phone, Uuid
+from protocol.languages import Locale
 
 Role = Literal["super_admin", "owner", "manager", "professional", "client", "user", "service", "public"]
 """`user` is a login that has not chosen a business, `service` a program, `public` a visitor without login."""
@@ -18,7 +19,6 @@ Username = Annotated[str, Meta(min_length=3, max_length=64, pattern=r"^[A-Za-z0-
 BusinessRef = Annotated[str, Meta(min_length=2, max_length=63, pattern=r"^[a-z0-9-]+$(?!\n)")]
 """A slug or an id."""
 ProofToken = Annotated[str, Meta(min_length=1, max_length=limits.token_chars_max)]
-Locale = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=["en"])]
 
 
 # Signing in
@@ -26,7 +26,8 @@ Locale = Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$(?!\n)", examples=[
 
 class Register(Body, kw_only=True):
     """At least one of `email`, `username` and `phone`. With `business` the user becomes a client there. A `proof_token`
-    of `auth/verify/confirm` has the address it is about verified at once.
+    of `auth/verify/confirm` has the address it is about verified at once. Without `locale` it is what the
+    request accepts.
     """
 
     name: Name
@@ -34,7 +35,7 @@ class Register(Body, kw_only=True):
     email: Email | None = None
     username: Username | None = None
     phone: Phone | None = None
-    locale: Locale = "en"
+    locale: Locale | None = None
     business: BusinessRef | None = None
     chat_id: ChatId | None = None
     proof_token: ProofToken | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from protocol.bodies import Answer, Booking, Client
+from protocol.messages import Message, Preferences
 
 
 class AuditEntry(Answer, kw_only=True):
@@ -36,6 +37,8 @@ class ClientExport(Answer, kw_only=True):
     user_id: str | None
     bookings: list[Booking]
     bans: list[ClientBan]
+    preferences: Preferences
+    messages: list[Message]
 
 
 class Statistics(Answer, kw_only=True):

@@ -29,7 +29,7 @@ class SeriesCreate(SeriesAsk, kw_only=True):
     client_id: Uuid | None = None
     guest: GuestBody | None = None
     notes: Text | None = None
-    answers: Answers = {}
+    answers: Answers = {}  # noqa: RUF012 - msgspec makes a new one each time
 
 
 class SeriesStart(Answer, kw_only=True, omit_defaults=True):

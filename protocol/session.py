@@ -11,6 +11,7 @@ The shell owns sockets, timers and tasks; it performs what `receive` and `tick` 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -75,12 +76,22 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 
 
 class Session:
-    """`public` allows what needs no login; otherwise a login is due within `login_timeout_s`."""
+    """`public` allows what needs no login; otherwise a login is due within `login_timeout_s`. `tell` says a problem as
+    `errors.problem` does, in whatever language.
+    """
 
-    __slots__ = ("_logged_in", "_login_due", "_strikes", "_subscriptions", "name", "public", "token_ends_at")
+    __slots__ = ("_logged_in", "_login_due", "_strikes", "_subscriptions", "name", "public", "tell", "token_ends_at")
 
-    def __init__(self, name: str, now_s: float, *, public: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        now_s: float,
+        *,
+        public: bool,
+        tell: Callable[[Refused, str], dict[str, Any]] = problem,
+    ) -> None:
         self.name = name
+        self.tell = tell
         self.public = public
         self.token_ends_at = math.inf
         self._logged_in = False
@@ -148,8 +159,7 @@ class Session:
 
     def refuse(self, id_: str, refused: Refused) -> Say:
         """The reply that tells a problem, with the connection's name as request id."""
-        body: dict[str, Any] = problem(refused, self.name)
-        return Say(Reply(id=id_[:64], ok=False, problem=body))
+        return Say(Reply(id=id_[:64], ok=False, problem=self.tell(refused, self.name)))
 
     def logged_in(self, ends_at_s: float) -> None:
         """`ends_at_s` is when the token ends, on the clock that `tick` is given."""

@@ -6,6 +6,18 @@ import msgspec
 
 from protocol.bodies import Answer, Attendees, Body, GuestBody, Minutes, Moment, OfferingCode, Text, Uuid
 
+_HOLDER = "waitlist:"
+
+
+def holder_of(entry_id: str) -> str:
+    """In whose name a hold is placed for an entry: what is told of that hold begins there."""
+    return _HOLDER + entry_id
+
+
+def entry_of(holder: object) -> str | None:
+    return holder.removeprefix(_HOLDER) if isinstance(holder, str) and holder.startswith(_HOLDER) else None
+
+
 WaitStatus = Literal["waiting", "offering", "offered", "booked", "lapsed", "left", "past"]
 
 

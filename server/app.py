@@ -10,15 +10,17 @@ from aiohttp import web
 
 from protocol import limits
 from protocol.errors import Refused
-from server import asyncapi, openapi
+from server import asyncapi, openapi, page, translations
 from server.answer import ALWAYS, say_hsts
 from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
 from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
+from server.outbox import OUTBOX, outbox_pages
 from server.remote import PROXIES, networks
 from server.rest import (
     access,
+    analytics,
     audit,
     availability,
     bans,
@@ -26,11 +28,14 @@ from server.rest import (
     businesses,
     catalogue,
     cluster,
+    feeds,
     holidays,
     inquiries,
+    jobs,
     journal,
     locations,
     memberships,
+    messages,
     offerings,
     operations,
     people,
@@ -45,6 +50,7 @@ from server.rest import (
     users,
     verification,
     waitlist,
+    webhooks,
 )
 from server.router import Handler, Parameters, Router
 
@@ -53,7 +59,7 @@ _PROBES: Final = ("/healthz", "/readyz", "/metrics")
 _AREAS: Final = (
     access, verification, users, tokens, businesses, locations, memberships, permission_requests, people, personal,
     bans, professionals, catalogue, availability, schedule, holidays, bookings, series, inquiries, waitlist,
-    offerings, public, journal, audit, platform, cluster, operations,
+    offerings, public, journal, webhooks, messages, analytics, feeds, audit, platform, cluster, jobs, operations,
 )  # fmt: skip
 
 
@@ -65,12 +71,17 @@ def endpoints(node: Any) -> list[Endpoint]:
 def make_server(node: Node) -> web.Server:
     """The server for `web.ServerRunner`."""
     say_hsts(node.settings.hsts)
+    translations.prepare()
+    page.prepare()
     router = Router()
     found = endpoints(node)
     for endpoint in found:
         router.add(endpoint.method, endpoint.path, endpoint.handle)
     node.documents = {"openapi": orjson.dumps(openapi.document(found)), "asyncapi": orjson.dumps(asyncapi.document())}
     router.add("GET", LIVE_PATH, partial(live_socket, node))
+    if node.settings.smtp_url == OUTBOX:
+        for path, handler in outbox_pages(node.settings.data_dir):
+            router.add("GET", path, _plain(node, handler, path))
     for path, handler in (
         ("/api/v1/live/sse", partial(live_stream, node)),
         ("/static/{name}", operations.static),

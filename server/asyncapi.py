@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from protocol import live
+from protocol.languages import LANGUAGES
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -55,5 +56,8 @@ def document() -> dict[str, Any]:
 
 _TICKET: Final = {
     "type": "object",
-    "properties": {"ticket": {"type": "string", "description": "From POST /api/v1/auth/ticket, good once"}},
+    "properties": {
+        "ticket": {"type": "string", "description": "From POST /api/v1/auth/ticket, good once"},
+        "lang": {"enum": list(LANGUAGES), "description": "The language of problems, instead of Accept-Language"},
+    },
 }

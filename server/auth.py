@@ -144,6 +144,8 @@ def claims_of(principal: Principal) -> dict[str, Any]:
         claims["scope"] = " ".join(sorted(principal.scopes))
     if principal.grants:
         claims["grants"] = sorted(principal.grants)
+    if principal.locale:
+        claims["locale"] = principal.locale
     return claims
 
 
@@ -166,6 +168,7 @@ def principal_of(claims: dict[str, Any]) -> Principal:
         _texts(claims["locations"]) if "locations" in claims else None,
         _texts(claims["scope"].split() if isinstance(claims["scope"], str) else None) if "scope" in claims else None,
         _texts(claims.get("grants", [])),
+        _text(claims, "locale") if "locale" in claims else None,
     )
 
 

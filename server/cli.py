@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import typer
 
-from server import cluster_cli, config
+from server import backup_cli, cluster_cli, config, jobs_cli
 from server.config import ConfigError, Settings
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app = typer.Typer(
 migrate_app = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(cluster_cli.app, name="cluster")
+app.add_typer(jobs_cli.app, name="jobs")
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
 
 ConfigFile = Annotated[Optional[str], typer.Option("--config", help="A TOML file with settings.")]  # noqa: UP045 - typer on 3.11
 

@@ -19,8 +19,9 @@ from msgspec import Meta
 PREFIX: Final = "SLOTCAST_"
 _UNPREFIXED: Final = ("database_url", "redis_url")
 _SECRET: Final = frozenset({"jwt_secret"})
-_URLS: Final = frozenset({"database_url", "redis_url"})
+_URLS: Final = frozenset({"database_url", "redis_url", "smtp_url", "sms_url"})
 _SECRET_CHARS_MIN: Final = 32
+_KEEP_DAYS_MIN: Final = 7
 WORKERS_MAX: Final = 64
 
 
@@ -55,8 +56,17 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
     shard_count: Annotated[int, Meta(ge=1, le=4096)] = 64
     journal_writers: Annotated[int, Meta(ge=1, le=16)] = 2
     pool_size: Annotated[int, Meta(ge=2, le=200)] = 10
+    job_workers: Annotated[int, Meta(ge=0, le=256)] = 16
+    job_lease_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    journal_keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
     drain_timeout_s: Annotated[float, Meta(ge=0, le=300)] = 10.0
     migrate_on_start: bool = True
+    smtp_url: str = ""
+    mail_from: Annotated[str, Meta(max_length=254)] = ""
+    sms_url: str = ""
+    public_url: Annotated[str, Meta(max_length=500)] = ""
+    webhook_insecure: bool = False
+    webhook_allow_private: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -89,8 +99,17 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "shard_count": "shards of a new database; an existing one keeps its number",
     "journal_writers": "connections that commit batches side by side",
     "pool_size": "connections for everything but batches",
+    "job_workers": "jobs that a node does at a time: mails, webhooks and the like; 0 leaves them to others",
+    "job_lease_s": "how long a job stays with a worker that is not heard of",
+    "journal_keep_days": "days for which events are kept, at least 7; 0 is for ever",
     "drain_timeout_s": "longest time from SIGTERM to the end",
     "migrate_on_start": "apply missing migrations when the server starts",
+    "smtp_url": "the server that mail leaves by, as smtp://user:password@host:587; without it there is no mail",
+    "mail_from": "the address that mail comes from; needed for mail",
+    "sms_url": "who sends text messages, as twilio://ACCOUNT:TOKEN@+15550100; without it there are none",
+    "public_url": "where people reach this server, for links in mails; needed for mail",
+    "webhook_insecure": "webhooks may go to http: addresses too",
+    "webhook_allow_private": "private networks that webhooks may be sent into, by commas; none otherwise",
 }
 
 
@@ -134,16 +153,47 @@ def _check(settings: Settings) -> None:
     from server.throttle import quotas
     from storage.windows import windows
 
-    for name, read in (("trusted_proxies", networks), ("rate_limits", quotas), ("jwt_keys", read_keys)):
+    for name, read in (
+        ("trusted_proxies", networks),
+        ("rate_limits", quotas),
+        ("jwt_keys", read_keys),
+        ("webhook_allow_private", networks),
+    ):
         try:
             read(getattr(settings, name))
         except (ValueError, OSError) as error:
             raise ConfigError(f"{PREFIX}{name.upper()}: {error}") from None
+    _check_ways(settings)
+    if 0 < settings.journal_keep_days < _KEEP_DAYS_MIN:
+        raise ConfigError(
+            f"{PREFIX}JOURNAL_KEEP_DAYS is 0, for ever, or at least {_KEEP_DAYS_MIN}: "
+            "what is repeated or tried again within days needs the events"
+        )
     try:
         windows(settings.redis_url)
     except ValueError:
         # What is wrong with it may be its password.
         raise ConfigError(f"{PREFIX}REDIS_URL is no address of Redis; write redis://host:6379/0") from None
+
+
+def _check_ways(settings: Settings) -> None:
+    """Whether people could be told by what is set."""
+    from server.messaging import mail_of, texts_of
+
+    for name in ("mail_from", "public_url"):
+        if settings.smtp_url and not getattr(settings, name):
+            raise ConfigError(f"{PREFIX}{name.upper()} is not set, but needed with {PREFIX}SMTP_URL")
+    if settings.mail_from and not re.fullmatch(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+", settings.mail_from):
+        raise ConfigError(f"{PREFIX}MAIL_FROM is no mail address; write one without a name")
+    if settings.public_url and not re.fullmatch(r"https?://[^\s/?#\"<>]+(/[^\s?#\"<>]*)?", settings.public_url):
+        raise ConfigError(f"{PREFIX}PUBLIC_URL is no address of a page; write https://book.example.com")
+    for name, made in (("smtp_url", mail_of), ("sms_url", texts_of)):
+        try:
+            if getattr(settings, name) in ("outbox:", "print:"):
+                raise ValueError("that is for --demo alone")
+            made(settings)
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}{name.upper()}: {error}") from None
 
 
 def _is_ours(variable: str) -> bool:

@@ -20,6 +20,7 @@ from protocol import bodies, limits
 from protocol import events as ev
 from protocol.errors import Refused, invalid
 from protocol.ids import booking_code, is_uuid, new_id
+from protocol.languages import Language
 from protocol.series import SeriesCreate
 from protocol.times import MINUTE, SECOND, bounded_us, format_us
 from server import audit, permissions
@@ -44,12 +45,15 @@ _CODE: Final = re.compile(r"BK-[0-9A-Z]{8}\Z")
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks, under which request id and key; `request` tells the audit log from where."""
+    """Who asks, under which request id and key. `request` tells the audit log from where, `language` is what a visitor's
+    accepts.
+    """
 
     principal: Principal
     request_id: str
     key: IdempotencyKey | None = None
     request: web.BaseRequest | None = None
+    language: Language | None = None
 
 
 class Desk:
@@ -251,7 +255,7 @@ class Desk:
             hashes = {id_: self._auth.manage_hash(self._auth.manage_token(id_)) for id_ in booking_ids}
             details = Details(
                 body.notes,
-                guest=await self._guest(principal.business_id, body.guest),
+                guest=await self._guest(principal.business_id, body.guest, asker.language),
                 manage_hash=hashes[booking_ids[0]],
                 manage_hashes=hashes if len(hashes) > 1 else None,
             )
@@ -277,11 +281,12 @@ class Desk:
         calendar_id = "" if meeting is not None else body.professional_id or ""
         return Meant(calendar_id, body.service_id, start, meeting=meeting)
 
-    async def _guest(self, business_id: str, given: bodies.GuestBody) -> Guest:
+    async def _guest(self, business_id: str, given: bodies.GuestBody, language: Language | None) -> Guest:
+        locale = given.locale or language
         if given.email is None and given.phone is None:
-            return Guest(given.name)
+            return Guest(given.name, locale=locale)
         keys = contact_keys(given.email, given.phone, await self._businesses.region(business_id))
-        return Guest(given.name, given.email, given.phone, *keys)
+        return Guest(given.name, given.email, given.phone, *keys, locale)
 
     async def find(
         self, principal: Principal | None, id_or_code: str, permission: str, manage_token: str | None = None

@@ -17,15 +17,18 @@ from aiohttp.http_exceptions import LineTooLong
 from actors.ports import IdempotencyKey
 from actors.switchboard import answered_by
 from protocol import limits
-from protocol.errors import Refused, invalid, problem, retry_after_s
+from protocol.errors import Refused, invalid, retry_after_s
 from protocol.ids import is_uuid, new_id
+from protocol.languages import DEFAULT, Language
 from server import permissions
 from server.answer import ALWAYS, Answer
 from server.principal import Principal
 from server.reading import decode, read_body, validation_problem
 from server.remote import network_of
 from server.router import Parameters
+from server.speech import language_of, language_of_problem
 from server.throttle import Spent
+from server.translations import teller
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -43,6 +46,7 @@ _encode = msgspec.json.Encoder().encode
 
 _JSON: Final = "application/json; charset=utf-8"
 _PROBLEM: Final = "application/problem+json"
+_VARY: Final = {"Vary": "Accept-Language"}
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,10 +203,11 @@ class Endpoint:
                 raise refused
             reply = await self._answer(request, params, request_id, principal)
         except Refused as refused:
-            reply = problem_response(refused, request_id)
+            language = await language_of_problem(node, request, principal, params, refused)
+            reply = problem_response(refused, request_id, language)
         except Exception:
             log.exception("%s %s failed", self.method, self.path, extra={"request_id": request_id})
-            reply = problem_response(Refused("internal_error"), request_id)
+            reply = problem_response(Refused("internal_error"), request_id, language_of(request))
         if isinstance(reply, Answer):
             fields: Any = reply.fields
         else:
@@ -328,7 +333,7 @@ NO_QUERY: Final = NoQuery()
 
 def refuse(node: "Node", request: web.BaseRequest, route: str, refused: Refused, request_id: str) -> Answer:
     """The problem as an answer, counted and logged like any other."""
-    response = problem_response(refused, request_id)
+    response = problem_response(refused, request_id, language_of(request))
     node.finished(request, route, request_id, response.status, 0.0)
     return response
 
@@ -354,8 +359,8 @@ def request_id_of(request: web.BaseRequest) -> str:
     return given if given is not None and _REQUEST_ID.match(given) else new_id()
 
 
-def problem_response(refused: Refused, request_id: str) -> Answer:
-    headers = {"X-Request-ID": request_id, "Content-Type": _PROBLEM}
+def problem_response(refused: Refused, request_id: str, language: Language) -> Answer:
+    headers = {"X-Request-ID": request_id, "Content-Type": _PROBLEM, "Content-Language": language, **_VARY}
     wait = retry_after_s(refused)
     if wait is not None:
         headers["Retry-After"] = str(wait)
@@ -363,7 +368,7 @@ def problem_response(refused: Refused, request_id: str) -> Answer:
         headers["WWW-Authenticate"] = 'Bearer realm="slotcast"'
     if refused.kind.status == 405 and refused.extra:
         headers["Allow"] = refused.extra["allow"]
-    body = orjson.dumps(problem(refused, request_id))
+    body = orjson.dumps(teller(language)(refused, request_id))
     response = Answer(body, refused.kind.status, headers)
     if refused.code == "malformed_request":
         # Where the next request would begin is not known, so there is none on this connection.
@@ -388,6 +393,6 @@ def handle_error(
         refused = Refused("malformed_request", "these bytes are not an HTTP request")
     if request.writer.output_size > 0:
         raise ConnectionError("an answer had begun already")
-    response = problem_response(refused, request_id)
+    response = problem_response(refused, request_id, DEFAULT)
     response.force_close()
     return response

@@ -13,6 +13,8 @@ import structlog
 
 from protocol.times import SECOND, format_us
 
+SECRET_PATHS: Final = frozenset({"/api/v1/feeds/{file}", "/api/v1/unsubscribe/{link}"})
+"""Routes whose paths are all that is asked of a caller: the log has the route in their place."""
 _ACCESS_WAITING_MAX: Final = 10_000
 _FLUSH_EVERY_S: Final = 0.2
 

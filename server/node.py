@@ -21,8 +21,8 @@ from actors.questions import Question
 from actors.runtime import Runtime
 from actors.shards import OwnedShards
 from actors.switchboard import Switchboard
+from jobs.job_queue import JobQueue
 from jobs.meetings import Tender
-from jobs.messenger import ConsoleMessenger, Messenger
 from jobs.upkeep import Upkeep
 from jobs.waitlist import Waitlist
 from protocol import limits
@@ -33,9 +33,11 @@ from server.businesses import Businesses
 from server.cluster import cluster_over_redis, reach_redis, readings
 from server.config import Settings
 from server.desk import Desk
+from server.jobs import Jobs, Tools
 from server.keys import KeyFiles, ring_of
 from server.live.hub import Hub
-from server.logs import AccessLog
+from server.logs import SECRET_PATHS, AccessLog
+from server.messaging import QueuedMessenger
 from server.metrics import Metrics, Reading
 from server.notices import Notices
 from server.origins import Origins
@@ -48,6 +50,7 @@ from server.sessions import Sessions
 from server.terms import ChangedTerms
 from server.throttle import Throttle, quotas
 from server.tickets import Tickets
+from server.timed import rounds
 from server.timekeeping import Timekeeping
 from server.verification import Verification
 from storage import migrations
@@ -68,10 +71,12 @@ Loops = Sequence[tuple[str, Coroutine[Any, Any, None]]]
 HAND_OVER_SHARE: Final = 0.2
 LAST_CALL_SHARE: Final = 0.1
 DRAIN_SHARE: Final = 0.2
+JOBS_SHARE: Final = 0.1
 CLEANUP_SHARE: Final = 0.15
 STOP_SHARE: Final = 0.1
 """How `drain_timeout_s` is shared out: shards to other nodes; last requests of those who are sent there; goodbye and
-flush; requests under way, twice: once to end, once to be cancelled; background tasks and connections, each."""
+flush; within it, jobs in hand; requests under way, twice: once to end, once to be cancelled; background tasks and
+connections, each."""
 
 _RETRY_S: Final = 1.0
 
@@ -88,6 +93,8 @@ class Node:
     """Everything handlers reach for. Made by `Node.start`."""
 
     database: Database
+    queue: JobQueue
+    jobs: Jobs
     runtime: Runtime
     switchboard: Switchboard
     desk: Desk
@@ -102,12 +109,11 @@ class Node:
     verification: Verification
     shard_count: int
 
-    def __init__(self, settings: Settings, dsn: str, messenger: Messenger | None = None) -> None:
+    def __init__(self, settings: Settings, dsn: str) -> None:
         self.settings = settings
         self.log = structlog.get_logger("slotcast")
         self.clock: Clock = SystemClock()
         self.auth = Auth(settings.jwt_secret, ring_of(settings.jwt_keys, settings.jwt_secret))
-        self.messenger = messenger or ConsoleMessenger(prints=False)
         self.windows = windows(settings.redis_url)
         self.throttle = Throttle(self.windows, quotas(settings.rate_limits))
         self.passwords = Passwords()
@@ -134,17 +140,21 @@ class Node:
         if settings.migrate_on_start:
             await migrations.up(dsn)
         self.database = await Database.open(dsn, settings.pool_size, self.metrics)
+        self.queue = JobQueue(self.database)
         self.businesses = Businesses(self.database, self.clock)
         self.places = Places(self.database)
         self.sessions = Sessions(self.database, self.auth, self.notices, self.businesses)
         self.tickets = Tickets(self.auth, self.database, self.spawn)
         self.origins = Origins(self.database, self.businesses)
-        self.verification = Verification(self.database, self.auth, self.messenger)
+        self.verification = Verification(self.database, self.auth, QueuedMessenger(self.queue, self.auth, self.clock))
         self.shard_count = await choose_shard_count(self.database, settings.shard_count)
         self._journal = PostgresJournal(dsn, self.database, settings.journal_writers, self.metrics)
         store = self.store = PostgresCalendars(self.database)
         self.runtime = Runtime(self._journal, store, self.clock, self.shard_count)
-        await self._journal.start(self.runtime)
+        tools = Tools(settings, self.database, self.queue, self.auth, self.clock)
+        self.jobs = Jobs(tools, self.runtime.owned, self.spawn)
+        await self.jobs.following.begin()
+        await self._journal.start(self.jobs.overhear(self.runtime))
         loops = await (self._join(store) if settings.redis_url else self._stand_alone(store))
         self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth, self.businesses, self.places)
         self.series = SeriesDesk(self.desk, self.switchboard, self.database, self.auth)
@@ -155,7 +165,7 @@ class Node:
         await self.bulletin.start()
         await self._end_what_is_over()
         self.metrics.collect_from(self._readings)
-        upkeep = Upkeep(self.database, self.runtime)
+        upkeep = Upkeep(self.database, self.runtime, self.queue)
         self.waitlist = Waitlist(self.database, self.runtime, limits.hold_ttl_max_s)
         self.notices.listen("waitlist", self.waitlist.wake)
         for name, loop in (
@@ -167,6 +177,8 @@ class Node:
             ("upkeep", upkeep.run()),
             ("waitlist", self.waitlist.run()),
             ("meetings", Tender(self.database, self.runtime).run()),
+            *self.jobs.loops(),
+            ("rounds", rounds(tools, self.runtime, self.jobs.following.names).run()),
             ("keys", KeyFiles(settings.jwt_keys, self.auth).watch()),
             ("loop lag", self.metrics.watch_loop()),
             ("access log", self.access_log.run()),
@@ -276,8 +288,10 @@ class Node:
     async def drain(self) -> None:
         """Says goodbye and lets what is under way end. Listening sockets are closed by then."""
         self.draining = True
+        stopping = self.spawn(self.jobs.stop(JOBS_SHARE * self.settings.drain_timeout_s), "give jobs back")
         await self.live.say_goodbye()
         await self._journal.flush()
+        await stopping
 
     async def stop(self) -> None:
         self.draining = True
@@ -286,6 +300,8 @@ class Node:
         if self._tasks:
             # One that waits for a frozen database may take longer to notice; it ends with the process.
             await asyncio.wait(self._tasks, timeout=self.settings.drain_timeout_s * STOP_SHARE)
+        if hasattr(self, "jobs"):
+            await self.jobs.close(self.settings.drain_timeout_s * STOP_SHARE)
         await self.bulletin.stop()
         if hasattr(self, "_journal"):
             await self._journal.stop()
@@ -310,7 +326,8 @@ class Node:
 
     def finished(self, request: web.BaseRequest, route: str, request_id: str, status: int, seconds: float) -> None:
         self.metrics.request(route, request.method, status, seconds)
-        self.access_log.add(request_id, request.method, request.path, status, seconds)
+        path = route if route in SECRET_PATHS else request.path
+        self.access_log.add(request_id, request.method, path, status, seconds)
 
     def missing(self) -> list[str]:
         """What keeps the node from serving, by name."""
@@ -327,5 +344,6 @@ class Node:
 
     def _readings(self) -> Iterable[Reading]:
         yield from of_node(self.runtime, self._journal, self.database)
+        yield from self.jobs.readings()
         if self.cluster is not None:
             yield from readings(self.cluster)

@@ -135,12 +135,15 @@ def _responses(e: Endpoint) -> dict[str, Any]:
     if e.path == "/readyz":
         responses["503"] = {**responses["200"], "description": "Not ready"}
         return responses
-    if e.area == "operations":
-        return responses
+    if e.path == "/api/v1/feeds/{file}":
+        responses["200"]["content"] = {"text/calendar": {"schema": {"type": "string"}}}
+        responses["304"] = {"description": "Not changed since the caller has seen it"}
     if e.path == "/api/v1/clients" and e.method == "POST":
         responses["200"] = {**responses["201"], "description": "There already, by its chat_id"}
     by_status: dict[int, list[str]] = {}
     codes = [*_ALWAYS, *e.errors]
+    if e.area == "operations":
+        codes = ["validation_failed"] if e.query is not NoQuery else []
     if e.needs is not None or e.area == "auth":
         codes += ["unauthorized", "forbidden"]
     if e.body is not None:

@@ -58,6 +58,8 @@ TABLE: Final[dict[str, dict[Role, Reach]]] = {
     "permission_requests.read": {"owner": _ANY, "manager": _LOC, "professional": _OWN},
     "permission_requests.decide": {"owner": _ANY, "manager": _WHOLE},
     "tokens.manage": _OWNER,
+    "webhooks.manage": {"owner": _ANY, "manager": _WHOLE},
+    "messages.read": {"owner": _ANY, "manager": _WHOLE},
     "bans.read": _OFFICE,
     "bans.write": _OFFICE,
     # Catalogue and calendars
@@ -74,6 +76,8 @@ TABLE: Final[dict[str, dict[Role, Reach]]] = {
     "bookings.decide": _STAFF,
     "bookings.double": _STAFF,
     "journal.read": _STAFF,
+    "analytics.read": _STAFF,
+    "feeds.write": _STAFF,
     # Clients
     "clients.read": {**_EVERYBODY, "client": _OWN},
     "clients.write": {**_EVERYBODY, "client": _OWN},

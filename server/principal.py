@@ -19,6 +19,7 @@ class Principal(msgspec.Struct, frozen=True):
     `token_id` is what revoking names: the session of a user's token, or the token itself.
     `professional_id` and `client_id` bind a role to what is its own; `locations` to some locations, `None` is all of
     them; `scopes` to some permissions, `None` is all that the role has; `grants` adds permissions to the role's.
+    `locale` is how a user wants to be spoken to.
     """
 
     subject: str
@@ -32,6 +33,7 @@ class Principal(msgspec.Struct, frozen=True):
     locations: frozenset[str] | None = None
     scopes: frozenset[str] | None = None
     grants: frozenset[str] = frozenset()
+    locale: str | None = None
 
     @property
     def staff(self) -> bool:

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from aiohttp import web
 
-from jobs.messenger import ConsoleMessenger
 from protocol.errors import Refused
 from protocol.events import Schedule, WeeklyRange
 from protocol.ids import new_id
@@ -22,7 +21,9 @@ from server.app import make_probes, make_server
 from server.config import Settings
 from server.desk import Asker
 from server.inherited import BACKLOG, READY, STARTED, Inherited
+from server.messaging import for_demo
 from server.node import CLEANUP_SHARE, DRAIN_SHARE, HAND_OVER_SHARE, LAST_CALL_SHARE, Node
+from server.outbox import OUTBOX
 from server.principal import Principal
 
 log = structlog.get_logger("slotcast")
@@ -34,7 +35,9 @@ _DEMO_TOKEN_TTL_S: Final = 24 * 3600
 
 async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherited | None = None) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. A worker also ends when the process that started it has."""
-    node = Node(settings, dsn, ConsoleMessenger(prints=demo))
+    if demo:
+        settings = for_demo(settings)
+    node = Node(settings, dsn)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -59,7 +62,7 @@ async def serve(settings: Settings, dsn: str, *, demo: bool, inherited: Inherite
         port = runner.addresses[0][1]
         log.info("listening", url=f"http://{settings.host}:{port}")
         if demo:
-            _print_urls(settings.host, port)
+            _print_urls(settings, port)
         if inherited:
             inherited.tell(STARTED)
             node.spawn(_tell_when_ready(node, inherited), "tell when ready")
@@ -170,9 +173,11 @@ async def _set_demo_hours(node: Node, business_id: str) -> None:
     await node.timekeeping.change_schedule(Asker(owner, new_id()), row["id"], Schedule(row["time_zone"], weekly))
 
 
-def _print_urls(host: str, port: int) -> None:
+def _print_urls(settings: Settings, port: int) -> None:
+    host = settings.host
     base = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}"  # noqa: S104 - compared, not bound
-    sys.stdout.write(f"  demo page  {base}/\n  docs       {base}/docs\n\n")
+    outbox = f"  outbox     {base}/outbox\n" if settings.smtp_url == OUTBOX else ""
+    sys.stdout.write(f"  demo page  {base}/\n{outbox}  docs       {base}/docs\n\n")
     sys.stdout.flush()
 
 

@@ -182,6 +182,7 @@ class Sessions:
             locations,
             None,
             grants,
+            user.locale,
         )
 
     # Tokens

@@ -165,7 +165,7 @@ class Batch:
             self._guests.append(
                 {"id": event.client_id, "business_id": entry.work.caller.business_id, "name": guest.name,
                  "email": guest.email, "phone": guest.phone, "email_normal": guest.email_normal,
-                 "phone_normal": guest.phone_normal, "at": at}
+                 "phone_normal": guest.phone_normal, "locale": guest.locale, "at": at}
             )  # fmt: skip
         if not event.from_hold:
             self._make(event.id, added)

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from protocol import businesses as said
 from protocol.errors import Refused
+from protocol.languages import DEFAULT
 from protocol.people import BusinessStatus
 from protocol.times import MINUTE, to_us
 from storage.people import Queries, stamp
@@ -90,8 +91,9 @@ def _shown(row: Any) -> said.Business:
 
 async def register(q: Queries, business_id: str, body: said.BusinessCreate) -> bool:
     """Whether it was done: not when the slug is taken."""
+    locale = body.locale or DEFAULT
     return (
-        await q.value("register_business", business_id, body.slug, body.name, body.time_zone, body.locale, body.region)
+        await q.value("register_business", business_id, body.slug, body.name, body.time_zone, locale, body.region)
         is not None
     )
 

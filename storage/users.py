@@ -7,6 +7,7 @@ import msgspec
 from protocol import people as said
 from protocol.errors import Refused
 from protocol.ids import new_id
+from protocol.languages import DEFAULT
 from storage.people import Queries, stamp
 
 
@@ -20,6 +21,7 @@ class Login(msgspec.Struct, frozen=True):
     phone: str | None
     super_admin: bool
     disabled: bool
+    locale: str | None = None
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -62,9 +64,10 @@ async def add_user(q: Queries, body: said.Register, names: dict[str, str | None]
     one of them is taken.
     """
     user_id = new_id()
+    locale = body.locale or DEFAULT
     await q.value(
         "insert_user", user_id, names["email"], names["username"], names["phone"], body.name, password_hash, False,
-        body.locale, body.chat_id,
+        locale, body.chat_id,
     )  # fmt: skip
     return user_id
 

@@ -12,6 +12,7 @@ from bench.scenarios import (
     cluster,
     contend,
     fanout,
+    followers,
     growth,
     idle,
     mixed,
@@ -37,8 +38,9 @@ SCENARIOS: dict[str, Scenario] = {
     "activate": activate.run,
     "growth": growth.run,
     "mixed": mixed.run,
+    "followers": followers.run,
     "cluster": cluster.run,
 }
 
-NOT_QUICK = frozenset({"cluster"})
-"""Those that start too many processes for a quick run of everything; `--only` runs them, `--quick` or not."""
+NOT_QUICK = frozenset({"cluster", "followers"})
+"""Those with too many processes, or too long, for a quick run of everything; `--only` runs them, `--quick` or not."""

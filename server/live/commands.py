@@ -42,7 +42,8 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     await count(node, visitor, message)
     if isinstance(message, live.Hold | live.Book):
         principal = await _principal(node, visitor, message)
-        asker = Asker(principal, request_id, _key(principal, message), visitor.request)
+        language = visitor.accepts if visitor.principal is None else None
+        asker = Asker(principal, request_id, _key(principal, message), visitor.request, language)
         if isinstance(message, live.Hold):
             return await node.desk.hold(asker, message)
         return await node.desk.book(asker, message)

@@ -19,6 +19,7 @@ from server.live.socket import LiveSocket
 from server.live.sse import Stream
 from server.live.viewing import Visitor, is_same_origin
 from server.remote import host_of, network_of
+from server.speech import accepted_by
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -58,6 +59,7 @@ class Hub:
         origin = request.headers.get("Origin")
         visitor = Visitor(new_id(), origin, is_same_origin(origin, host_of(request), self._public_hosts))
         visitor.request = request
+        visitor.accepts = accepted_by(request)
         # A query that was looked at stays in memory for as long as the connection does.
         if "?" in request.raw_path and (ticket := request.query.get("ticket")) is not None:
             visitor.principal = await self._node.tickets.redeem(ticket)

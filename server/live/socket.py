@@ -16,6 +16,7 @@ from protocol import limits, live
 from protocol.errors import Refused
 from protocol.frames import Frame, text_frame
 from protocol.ids import new_id
+from protocol.languages import choose, of
 from protocol.live import Close, ServerMessage, Subscribe, encode_server
 from protocol.session import Action, Do, Login, Say, Session, Unwatch, Watch
 from server.edge import attempt
@@ -23,6 +24,7 @@ from server.live.commands import count, perform
 from server.live.viewing import Visitor, open_views
 from server.permissions import reach
 from server.router import Parameters
+from server.translations import teller
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -267,6 +269,8 @@ class LiveSocket:
         self._node.live.left(self.visitor)
         self.visitor.principal = principal
         self.session.logged_in(principal.expires_at)
+        if (language := of(principal.locale)) is not None:
+            self.session.tell = teller(language)
         self.say(live.Reply(id=action.id, ok=True))
 
     async def _watch(self, message: Subscribe) -> None:
@@ -335,7 +339,8 @@ async def _open(node: "Node", request: web.BaseRequest) -> "LiveSocket | web.Web
     transport = request.transport
     if transport is None:
         return ws
-    session = Session(visitor.name, time.time(), public=visitor.origin is not None)
+    tell = teller(choose(visitor.principal and visitor.principal.locale, None, visitor.accepts, None))
+    session = Session(visitor.name, time.time(), public=visitor.origin is not None, tell=tell)
     if visitor.principal is not None:
         session.logged_in(visitor.principal.expires_at)
     return LiveSocket(node, ws, transport, visitor, session)

@@ -11,6 +11,7 @@ from actors.broadcast import Broadcast
 from protocol import bodies, limits, live
 from protocol.errors import Refused, not_valid
 from protocol.frames import Frame
+from protocol.languages import Language
 from protocol.live import encode_server
 from server.answer import ALWAYS
 from server.live.commands import count
@@ -33,6 +34,7 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     time_zone: str | None = None
     since: int | None = None
     ticket: str | None = None
+    lang: Language | None = None
 
 
 class Stream:

@@ -11,6 +11,7 @@ from actors.broadcast import Broadcast, ViewKey
 from actors.questions import bounds
 from protocol import limits
 from protocol.errors import Refused, invalid
+from protocol.languages import Language
 from protocol.live import Subscribe
 from protocol.times import MINUTE
 from server import permissions
@@ -36,6 +37,7 @@ class Visitor(msgspec.Struct, gc=False):
     """Whose requests without login count together."""
     request: web.BaseRequest | None = None
     """The one that connected."""
+    accepts: Language | None = None
 
 
 def is_same_origin(origin: str | None, host: str, public_hosts: frozenset[str]) -> bool:

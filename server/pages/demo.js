@@ -1,5 +1,6 @@
 import { make } from './grid.js';
 import { Pane } from './pane.js';
+import { parts, t } from './texts.js';
 
 const RETRY_MS = 3_000;
 const notice = document.getElementById('notice');
@@ -12,12 +13,13 @@ function clockOffset(response) {
 
 function start({ professional, service, business }, offsetMs) {
   const offer = document.getElementById('offer');
-  const terms = `, ${service.duration_minutes} min with ${professional.display_name} at ${business.name}`;
-  offer.replaceChildren(make('strong', {}, service.name), `${terms}. Times are in ${professional.time_zone}.`);
+  const terms = [service.duration_minutes, professional.display_name, business.name, professional.time_zone];
+  const name = make('strong', {}, service.name);
+  offer.replaceChildren(...parts('{0}, {1} min with {2} at {3}. Times are in {4}.', name, ...terms));
   offer.hidden = false;
   notice.hidden = true;
   const now = () => Date.now() + offsetMs;
-  for (const visitor of ['Visitor A', 'Visitor B']) {
+  for (const visitor of [t('Visitor A'), t('Visitor B')]) {
     const pane = new Pane({ visitor, professional, service, now });
     document.getElementById('panes').append(pane.root);
     pane.start();
@@ -29,10 +31,11 @@ async function load() {
   if (response?.ok) {
     start(await response.json(), clockOffset(response));
   } else if (response?.status === 404) {
-    const docs = make('a', { href: '/docs' }, 'API docs');
-    notice.replaceChildren('This server has no demo calendar. Start it with ', make('code', {}, '--demo'), ', or read the ', docs, '.');
+    const docs = make('a', { href: '/docs' }, t('API docs'));
+    const flag = make('code', {}, '--demo');
+    notice.replaceChildren(...parts('This server has no demo calendar. Start it with {0}, or read the {1}.', flag, docs));
   } else {
-    notice.textContent = 'The server does not answer yet. Trying again…';
+    notice.textContent = t('The server does not answer yet. Trying again…');
     setTimeout(load, RETRY_MS);
   }
 }

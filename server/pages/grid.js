@@ -1,4 +1,5 @@
 import { addDays, dayOf, dayText, longDay, timeOf } from './dates.js';
+import { n, t } from './texts.js';
 
 export const STRIP_DAYS = 7;
 
@@ -30,6 +31,8 @@ export class Grid {
     [this.earlier, this.later] = root.querySelectorAll('.step');
     this.days = Array.from({ length: STRIP_DAYS }, () => {
       const parts = ['weekday', 'date', 'free'].map((className) => make('span', { className }));
+      // In words where there is room for them, else as a number.
+      parts[2].append(make('span', { className: 'long' }), make('span', { className: 'short' }));
       return make('button', { type: 'button', onclick: (event) => onDay(event.currentTarget.dataset.day) }, ...parts);
     });
     root.querySelector('.strip').append(...this.days.map((button) => make('li', {}, button)));
@@ -53,16 +56,19 @@ export class Grid {
       button.dataset.day = date;
       button.ariaPressed = String(date === day);
       button.classList.toggle('none', loaded && !free[date]);
-      button.ariaLabel = loaded ? `${longDay(date)}, ${free[date] ?? 0} open` : longDay(date);
+      const count = free[date] ?? 0;
+      const words = n('{0} open', '{0} open', count);
+      button.ariaLabel = loaded ? `${longDay(date)}, ${n('{0} open time', '{0} open times', count)}` : longDay(date);
       setText(weekday, dayText(date, { weekday: 'short' }));
       setText(number, dayText(date, { day: 'numeric' }));
-      setText(open, loaded ? `${free[date] ?? 0}` : '');
+      setText(open.firstElementChild, loaded ? words : '');
+      setText(open.lastElementChild, loaded ? `${count}` : '');
     });
     this.earlier.disabled = day <= today;
     setText(this.title, longDay(day));
     this.#drawSlots(shown.sort((a, b) => (a.start < b.start ? -1 : 1)));
     this.empty.hidden = shown.length > 0;
-    setText(this.empty, loaded ? 'No times on this day.' : 'Loading…');
+    setText(this.empty, loaded ? t('No times on this day.') : t('Loading…'));
   }
 
   #drawSlots(slots) {

@@ -1,3 +1,5 @@
+import { language, t } from './texts.js';
+
 const PING_MS = 20_000;
 const WELCOME_MS = 10_000;
 const COMMAND_MS = 20_000;
@@ -18,7 +20,7 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
-const unanswered = (code, title) => new LiveProblem({ code, title, detail: 'It may or may not have been done.' });
+const unanswered = (code, title) => new LiveProblem({ code, title, detail: t('It may or may not have been done.') });
 const jittered = (ms) => ms * (1 + Math.random() / 4);
 
 /**
@@ -53,6 +55,7 @@ export class LiveCalendar extends EventTarget {
   constructor({ professionalId, serviceId, timeZone, url = '/api/v1/live' }) {
     super();
     this.#url = new URL(url, location.href.replace(/^http/, 'ws'));
+    this.#url.searchParams.set('lang', language);
     this.#what = { professional_id: professionalId, service_id: serviceId };
     this.timeZone = timeZone;
   }
@@ -116,8 +119,8 @@ export class LiveCalendar extends EventTarget {
   command(type, fields, { key = newKey(), timeoutMs = COMMAND_MS } = {}) {
     const message = { type, id: `c${++this.#serial}`, idempotency_key: key, ...fields };
     return new Promise((resolve, reject) => {
-      if (this.status === 'refused' || this.status === 'closed') throw unanswered('closed', 'There is no connection');
-      const entry = { message, resolve, reject, error: unanswered('timeout', 'No answer came in time') };
+      if (this.status === 'refused' || this.status === 'closed') throw unanswered('closed', t('There is no connection'));
+      const entry = { message, resolve, reject, error: unanswered('timeout', t('No answer came in time')) };
       entry.timer = setTimeout(() => this.#settle(entry).reject(entry.error), timeoutMs);
       this.#pending.set(message.id, entry);
       this.#send(message);
@@ -251,7 +254,7 @@ export class LiveCalendar extends EventTarget {
   }
 
   #stop(status, reason) {
-    for (const entry of this.#pending.values()) this.#settle(entry).reject(unanswered(status, 'The connection has ended'));
+    for (const entry of this.#pending.values()) this.#settle(entry).reject(unanswered(status, t('The connection has ended')));
     this.#setStatus(status, reason);
   }
 

@@ -1,9 +1,22 @@
 import { addDays, dayOf, daysBetween, minutesAndSeconds, shortDay, timeOf } from './dates.js';
 import { Grid, STRIP_DAYS, make, setText } from './grid.js';
 import { LiveCalendar, newKey } from './live.js';
+import { n, parts, t } from './texts.js';
 
-const STATUS_TEXT = { waiting: 'reconnecting', moving: 'catching up', refused: 'not connected', closed: 'not connected' };
-const BECAME = { open: 'is open again', held: 'is held by someone', booked: 'was booked by someone' };
+const STATUS_TEXT = {
+  connecting: t('connecting'),
+  live: t('live'),
+  waiting: t('reconnecting'),
+  moving: t('catching up'),
+  refused: t('not connected'),
+  closed: t('not connected'),
+};
+const BECAME = {
+  open: (when) => t('{0} is open again', when),
+  held: (when) => t('{0} is held by someone', when),
+  booked: (when) => t('{0} was booked by someone', when),
+};
+const STATE = { open: t('open'), held: t('held'), booked: t('booked') };
 
 /** One visitor's view of the calendar, over a connection of its own. */
 export class Pane {
@@ -18,8 +31,8 @@ export class Pane {
     this.root.ariaLabel = visitor;
     this.find = (selector) => this.root.querySelector(selector);
     this.find('h2').textContent = visitor;
-    this.find('.days').ariaLabel = `Days, ${visitor}`;
-    this.find('.slots').ariaLabel = `Times, ${visitor}`;
+    this.find('.days').ariaLabel = t('Days, {0}', visitor);
+    this.find('.slots').ariaLabel = t('Times, {0}', visitor);
     this.form = this.find('form');
     this.#listen();
   }
@@ -61,7 +74,7 @@ export class Pane {
     setText(state, STATUS_TEXT[status] ?? status);
     state.dataset.status = status;
     this.root.classList.toggle('stale', status !== 'live');
-    if (status === 'refused') this.#alert('The server refused this connection.', reason, ['Try again', () => this.live.connect()]);
+    if (status === 'refused') this.#alert(t('The server refused this connection.'), reason, [t('Try again'), () => this.live.connect()]);
   }
 
   #watch() {
@@ -93,9 +106,9 @@ export class Pane {
     for (const [start, { before, after }] of changed) {
       if (before === after) continue;
       this.grid.flash(start);
-      if (before && BECAME[after] && !/mine|yours|taking/.test(this.#look(this.live.slots.get(start)).kind)) news.push(`${this.#when(start)} ${BECAME[after]}`);
+      if (before && BECAME[after] && !/mine|yours|taking/.test(this.#look(this.live.slots.get(start)).kind)) news.push(BECAME[after](this.#when(start)));
     }
-    if (news.length) setText(this.find('.news'), news.length > 2 ? `${news.length} times changed` : news.join('; '));
+    if (news.length) setText(this.find('.news'), news.length > 2 ? n('{0} time changed', '{0} times changed', news.length) : news.join('; '));
   }
 
   #isBooked(start) {
@@ -107,7 +120,7 @@ export class Pane {
     const state = hold && this.live.slots.get(hold.start)?.state;
     // The reply can come before the change it caused, so only a hold that was seen can be missed.
     if (state === 'held') hold.seen = true;
-    else if (state && hold.seen && !hold.busy) this.#endHold('The hold has run out.');
+    else if (state && hold.seen && !hold.busy) this.#endHold(t('The hold has run out.'));
   }
 
   #when(start) {
@@ -182,13 +195,14 @@ export class Pane {
     this.form.hidden = true;
     this.#draw();
     if (hadFocus) this.grid.focus(start);
-    if (why) this.#alert(why, 'The time is open to everyone again.');
+    if (why) this.#alert(why, t('The time is open to everyone again.'));
   }
 
   #addBooking({ id, code, status, start, manage_token }) {
-    const text = make('span', {}, status === 'pending' ? ' awaits approval' : ' is booked');
-    const title = make('p', { tabIndex: -1 }, make('strong', {}, this.#when(start)), text);
-    const button = make('button', { type: 'button' }, 'Cancel booking');
+    const when = make('strong', {}, this.#when(start));
+    const said = status === 'pending' ? parts('{0} awaits approval', when) : parts('{0} is booked', when);
+    const title = make('p', { tabIndex: -1 }, ...said);
+    const button = make('button', { type: 'button' }, t('Cancel booking'));
     const card = make('li', { className: 'card booked' }, make('div', {}, title, make('p', { className: 'code' }, code)), button);
     button.onclick = async () => {
       this.#alert();
@@ -197,7 +211,7 @@ export class Pane {
       try {
         await this.live.cancel(id, manage_token);
         this.bookings.delete(id);
-        text.textContent = ' is cancelled';
+        title.replaceChildren(...parts('{0} is cancelled', when));
         card.className = 'card gone';
         button.remove();
       } catch (error) {
@@ -219,7 +233,7 @@ export class Pane {
 
   #refused(problem) {
     const fields = problem.errors?.map((e) => `${e.field}: ${e.message}`).join('; ');
-    const until = problem.retry_at && `It may come free at ${timeOf(problem.retry_at, this.zone)}.`;
+    const until = problem.retry_at && t('It may come free at {0}.', timeOf(problem.retry_at, this.zone));
     const said = problem.detail === problem.title ? '' : problem.detail?.replace(/\d{4}-\S+Z/g, (instant) => this.#when(instant));
     const detail = [fields ?? said, until].filter(Boolean).join('. ');
     const take = (start) => {
@@ -241,12 +255,19 @@ export class Pane {
 
   #look(slot) {
     const { start, state, remaining } = slot;
-    if (this.taking === start) return { kind: 'taking', label: 'asking…' };
-    if (this.hold?.start === start) return { kind: 'mine', label: `held ${this.#left()}` };
-    if (this.#isBooked(start)) return { kind: 'yours', label: 'yours' };
-    if (Date.parse(start) <= this.now()) return { kind: 'past', label: 'past' };
-    if (state === 'blocked') return { kind: 'past', label: 'closed' };
-    return { kind: state, label: state === 'open' && remaining > 1 ? `${remaining} open` : state };
+    if (this.taking === start) return { kind: 'taking', label: t('asking…') };
+    if (this.hold?.start === start) return { kind: 'mine', label: t('held {0}', this.#left()) };
+    if (this.#isBooked(start)) return { kind: 'yours', label: t('yours') };
+    if (Date.parse(start) <= this.now()) return { kind: 'past', label: t('past') };
+    if (state === 'blocked') return { kind: 'past', label: t('closed') };
+    return { kind: state, label: state === 'open' && remaining > 1 ? n('{0} open', '{0} open', remaining) : STATE[state] };
+  }
+
+  #sayHeld(start) {
+    const text = this.find('.hold-text');
+    if (text.dataset.start === start) return;
+    text.dataset.start = start;
+    text.replaceChildren(...parts('{0} is held for you', make('strong', {}, this.#when(start))));
   }
 
   #left() {
@@ -256,10 +277,10 @@ export class Pane {
   #draw() {
     const { from, day, hold, live } = this;
     this.grid.draw({ from, day, today: this.#today(), slots: live.slots, loaded: live.loaded });
-    setText(this.find('.version'), live.loaded ? `version ${live.version}` : '');
+    setText(this.find('.version'), live.loaded ? t('version {0}', live.version) : '');
     if (!hold) return;
-    setText(this.find('.hold-when'), this.#when(hold.start));
-    setText(this.find('.left-text'), this.#left());
+    this.#sayHeld(hold.start);
+    setText(this.find('.left'), t('{0} left', this.#left()));
     const bar = this.find('progress');
     bar.max = Math.max(1, hold.expires - hold.placed);
     bar.value = Math.max(0, hold.expires - this.now());
@@ -267,7 +288,7 @@ export class Pane {
   }
 
   #tick() {
-    if (this.hold && this.hold.expires <= this.now() && !this.hold.busy) this.#endHold('The hold has run out.');
+    if (this.hold && this.hold.expires <= this.now() && !this.hold.busy) this.#endHold(t('The hold has run out.'));
     this.#draw();
   }
 }

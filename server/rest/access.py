@@ -5,6 +5,8 @@ None of these takes an Idempotency-Key: to answer twice, the tokens would have t
 
 from typing import Any
 
+import msgspec
+
 from protocol import bodies, limits
 from protocol import people as said
 from protocol.errors import Refused, invalid
@@ -12,6 +14,7 @@ from server import identity
 from server.edge import Call, Endpoint, Reply
 from server.node import Node
 from server.remote import network_of, remote_of
+from server.speech import language_of
 from storage import users
 from storage.users import Login
 
@@ -37,13 +40,15 @@ async def register(call: Call[said.Register, Any]) -> Reply:
         raise invalid("email", "give at least one of email, username and phone")
     if business is not None and (closed := node.businesses.closed(business)) is not None:
         raise closed
+    spoken = language_of(call.request, business=business.locale if business else None)
+    b = msgspec.structs.replace(b, locale=b.locale or spoken)
     password_hash = await node.passwords.hash(b.password)
     try:
         async with node.database.transaction() as tx:
             user_id = await users.add_user(tx, b, names, password_hash)
             if b.proof_token is not None:
                 await node.verification.mark(tx, user_id, b.proof_token)
-            user = Login(user_id, password_hash, b.name, names["email"], names["phone"], False, False)
+            user = Login(user_id, password_hash, b.name, names["email"], names["phone"], False, False, b.locale)
             access = await node.sessions.begin(tx, user, business, remote_of(call.request))
     except Refused as refused:
         if refused.code == "conflict":

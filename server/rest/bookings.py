@@ -12,6 +12,7 @@ from actors.ports import IdempotencyKey
 from protocol import bodies
 from protocol.errors import Refused, invalid
 from protocol.ids import new_id
+from protocol.languages import accepted
 from protocol.times import bounded_us, local_us, parse_date, to_us, zone
 from server.desk import Asker, role_of
 from server.edge import Call, Endpoint, Reply
@@ -71,7 +72,8 @@ async def booker(call: Call[Any, Any]) -> Asker:
     offered = await call.node.desk.offerings.of_code(call.body.offering_code)
     visitor = Principal(new_id(), offered.business_id, "public", 0.0)
     key = msgspec.structs.replace(call.key, scope=visitor.scope) if call.key is not None else None
-    return Asker(visitor, call.request_id, key)
+    language = accepted(call.request.headers.get("Accept-Language"))
+    return Asker(visitor, call.request_id, key, language=language)
 
 
 async def make_hold(call: Call[bodies.HoldCreate, Any]) -> Reply:

@@ -14,6 +14,7 @@ from server import audit, identity, permissions
 from server.edge import Call, Endpoint, Reply
 from server.remote import remote_of
 from server.slugs import check_slug, taken
+from server.speech import language_of
 from storage import businesses, users
 from storage.postgres import Transaction
 from storage.users import Login
@@ -27,7 +28,7 @@ async def register_business(call: Call[said.BusinessCreate, Any]) -> Reply:
 
     Takes no Idempotency-Key, as nothing does that answers with tokens; the slug is taken only once.
     """
-    node, b = call.node, call.body
+    node, b = call.node, msgspec.structs.replace(call.body, locale=call.body.locale or language_of(call.request))
     check_slug(b.slug)
     zone(b.time_zone)
     _check_region(b.region)
@@ -81,9 +82,9 @@ async def _new_owner(tx: Transaction, b: said.BusinessCreate, password_hash: str
     }
     if not any(names.values()):
         raise invalid("owner.email", "give at least one of email, username and phone")
-    new = Register(name=owner.name, password=owner.password, locale=owner.locale)
+    new = Register(name=owner.name, password=owner.password, locale=owner.locale or b.locale)
     user_id = await users.add_user(tx, new, names, password_hash)
-    return Login(user_id, password_hash, owner.name, names["email"], names["phone"], False, False)
+    return Login(user_id, password_hash, owner.name, names["email"], names["phone"], False, False, new.locale)
 
 
 def _check_region(region: Any) -> None:

@@ -13,12 +13,10 @@ from protocol.errors import Refused
 from protocol.people import JsonWebKeys
 from server.edge import Call, Endpoint, Reply
 from server.keys import LOOK_EVERY_S, public_jwk
+from server.page import HEADERS, PAGES, PageQuery, shown
 
-_PAGES: Final = Path(__file__).resolve().parents[1] / "pages"
-_PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-}
+_PAGES: Final = PAGES
+_PAGE_HEADERS: Final = HEADERS
 _DOCS_HEADERS: Final = {"Content-Security-Policy": "frame-ancestors 'none'", "Referrer-Policy": "same-origin"}
 _KEYS_MAX_AGE_S: Final = int(LOOK_EVERY_S)
 """Whoever keeps the keys for as long knows a new one before it signs."""
@@ -59,11 +57,12 @@ async def jwks(call: Call[Any, Any]) -> Reply:
     return Reply(JsonWebKeys(keys=keys), headers={"Cache-Control": f"public, max-age={_KEYS_MAX_AGE_S}"})
 
 
-async def demo_page(call: Call[Any, Any]) -> web.StreamResponse:
-    return web.Response(
-        body=(_PAGES / "index.html").read_bytes(),
-        headers={**_PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"},
-    )
+async def demo_page(call: Call[Any, PageQuery]) -> Reply:
+    return shown("index", call.request, call.query)
+
+
+async def analytics_page(call: Call[Any, PageQuery]) -> Reply:
+    return shown("analytics", call.request, call.query)
 
 
 async def demo_config(call: Call[Any, Any]) -> dict[str, Any]:
@@ -132,6 +131,16 @@ def routes(node: Any) -> list[Endpoint]:
         page("/.well-known/jwks.json", jwks, "The public keys of access tokens", JsonWebKeys),
         page("/openapi.json", openapi, "This description"),
         page("/asyncapi.json", asyncapi, "The live protocol"),
-        page("/", demo_page, "The demo page"),
+        Endpoint(node, "GET", "/", demo_page, needs=None, summary="The demo page", query=PageQuery, area="operations"),
+        Endpoint(
+            node,
+            "GET",
+            "/analytics",
+            analytics_page,
+            needs=None,
+            query=PageQuery,
+            area="operations",
+            summary="The page of analytics, which asks for a login",
+        ),
         page("/demo.json", demo_config, "What the demo page shows"),
     ]

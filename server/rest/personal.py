@@ -9,6 +9,7 @@ from server import audit
 from server.edge import Call, Endpoint
 from server.permissions import Reach, reach
 from storage import records as stored
+from storage.messages import erase_messages, messages_of_client, preferences
 
 
 def _client_id(call: Call[Any, Any], permission: str) -> str:
@@ -30,6 +31,8 @@ async def export_client(call: Call[Any, Any]) -> records.ClientExport:
         user_id=user_id,
         bookings=await stored.bookings_of_client(q, business_id, client_id),
         bans=await stored.bans_among(q, business_id, emails, phones),
+        preferences=await preferences(q, business_id, client_id),
+        messages=await messages_of_client(q, business_id, client_id),
     )
 
 
@@ -43,12 +46,14 @@ async def erase_client(call: Call[bodies.Empty, Any]) -> None:
     await stored.erase_texts(node.database, call.business_id, client_id)
     async with node.database.transaction() as tx:
         user_id, done = await stored.erase(tx, call.business_id, client_id)
+        await erase_messages(tx, call.business_id, client_id)
         if done:
             await audit.record(call, "client.erased", "client", client_id, tx=tx)
             await node.notices.post(tx, "clients", [client_id])
         if user_id is not None:
             await node.sessions.end(tx, user_id, "the client was erased", business_id=call.business_id)
     await stored.erase_texts(node.database, call.business_id, client_id)
+    await erase_messages(node.database, call.business_id, client_id)
 
 
 def routes(node: Any) -> list[Endpoint]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from jobs.outgoing import to_owners
 from protocol import bodies, limits, records
 from protocol import businesses as said
 from protocol.errors import Refused, invalid
@@ -48,7 +49,9 @@ async def approve_business(call: Call[said.BusinessDecision, Any]) -> said.Busin
     before = await _in(call, "pending", "rejected")
     days = call.body.trial_days
     trial = _trial(call, call.node.settings.trial_days if days is None else days)
-    return await _decided(call, "business.approved", before, "active", trial)
+    after = await _decided(call, "business.approved", before, "active", trial)
+    await call.node.queue.put([to_owners("business_approved", after.id, f"{after.id}:{after.updated_at}")], call.tx)
+    return after
 
 
 async def reject_business(call: Call[said.ReasonGiven, Any]) -> said.Business:

@@ -14,6 +14,7 @@ from protocol import bodies
 from protocol import public as said
 from protocol.errors import Refused, invalid
 from protocol.ids import new_id
+from protocol.languages import accepted
 from protocol.times import MINUTE, format_us
 from server.desk import Asker
 from server.edge import Call, Endpoint, Reply
@@ -172,7 +173,8 @@ async def public_booking(call: Call[said.PublicBookingCreate, Any]) -> Reply:
         answers=b.answers,
         if_version=b.if_version,
     )
-    booking = await call.node.desk.book(Asker(principal, call.request_id, key), body)
+    language = accepted(call.request.headers.get("Accept-Language"))
+    booking = await call.node.desk.book(Asker(principal, call.request_id, key, language=language), body)
     return Reply(booking, 201, {"Location": f"/api/v1/bookings/{booking.id}", **etag(booking)})
 
 

@@ -69,12 +69,12 @@ WITH fence AS (
         manage_hash text, created_us bigint, updated_us bigint)
     WHERE b.id = u.id
 ), guests AS (
-    INSERT INTO clients (id, business_id, guest, first_name, email, phone, email_normal, phone_normal, created_at,
-        updated_at)
-    SELECT g.id, g.business_id, true, g.name, g.email, g.phone, g.email_normal, g.phone_normal, from_us(g.at),
+    INSERT INTO clients (id, business_id, guest, first_name, email, phone, email_normal, phone_normal, locale,
+        created_at, updated_at)
+    SELECT g.id, g.business_id, true, g.name, g.email, g.phone, g.email_normal, g.phone_normal, g.locale, from_us(g.at),
         from_us(g.at)
     FROM jsonb_to_recordset($8::jsonb) AS g (id uuid, business_id uuid, name text, email text, phone text,
-        email_normal text, phone_normal text, at bigint)
+        email_normal text, phone_normal text, locale text, at bigint)
 ), blocked AS (
     INSERT INTO time_off (id, business_id, calendar_id, start_at, end_at, description, forced, created_at, series_id)
     SELECT t.id, t.business_id, t.calendar_id, from_us(t.start_us), from_us(t.end_us), t.description, t.forced,

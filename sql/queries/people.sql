@@ -16,22 +16,23 @@ SELECT id::text FROM service_tokens WHERE revoked_at IS NOT NULL AND expires_at 
 
 -- name: insert_client
 -- The same chat id again is the same client; nothing of it changes.
-INSERT INTO clients (id, business_id, first_name, last_name, email, phone, chat_id, email_normal, phone_normal)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO clients (id, business_id, first_name, last_name, email, phone, chat_id, email_normal, phone_normal,
+    locale)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (business_id, chat_id) DO NOTHING
-RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at;
 
 -- name: client_by_chat_id
 -- Registering again brings back one that was removed.
 UPDATE clients SET deleted_at = NULL WHERE business_id = $1::uuid AND chat_id = $2
-RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at;
 
 -- name: client_by_id
-SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at
+SELECT id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at
 FROM clients WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
 
 -- name: list_clients
-SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at
+SELECT id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at
 FROM clients WHERE business_id = $1::uuid AND ($2::uuid IS NULL OR id > $2)
     AND (deleted_at IS NOT NULL) = $4 AND erased_at IS NULL
 ORDER BY id LIMIT $3;
@@ -43,19 +44,20 @@ RETURNING coalesce(user_id::text, '');
 -- name: restore_client
 -- Nothing is left of one that was erased.
 UPDATE clients SET deleted_at = NULL WHERE business_id = $1::uuid AND id = $2::uuid AND erased_at IS NULL
-RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at;
 
 -- name: update_client
--- $3..$6 say which columns are given, $7..$10 their values, $11 and $12 what e-mail and phone are compared by.
-UPDATE clients SET first_name = CASE WHEN $3 THEN $7 ELSE first_name END,
-    last_name = CASE WHEN $4 THEN $8 ELSE last_name END,
-    email = CASE WHEN $5 THEN $9 ELSE email END,
-    phone = CASE WHEN $6 THEN $10 ELSE phone END,
-    email_normal = CASE WHEN $5 THEN $11 ELSE email_normal END,
-    phone_normal = CASE WHEN $6 THEN $12 ELSE phone_normal END,
+-- $3..$7 say which columns are given, $8..$12 their values, $13 and $14 what e-mail and phone are compared by.
+UPDATE clients SET first_name = CASE WHEN $3 THEN $8 ELSE first_name END,
+    last_name = CASE WHEN $4 THEN $9 ELSE last_name END,
+    email = CASE WHEN $5 THEN $10 ELSE email END,
+    phone = CASE WHEN $6 THEN $11 ELSE phone END,
+    locale = CASE WHEN $7 THEN $12 ELSE locale END,
+    email_normal = CASE WHEN $5 THEN $13 ELSE email_normal END,
+    phone_normal = CASE WHEN $6 THEN $14 ELSE phone_normal END,
     updated_at = now()
 WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL
-RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at;
+RETURNING id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at;
 
 -- name: insert_professional
 INSERT INTO professionals (id, business_id, display_name, specialisation, bio, username, phone, location_id, kind)

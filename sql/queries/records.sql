@@ -36,7 +36,8 @@ SELECT array_remove(ARRAY[c.email_normal, u.email], NULL) AS emails,
 FROM clients c LEFT JOIN users u ON u.id = c.user_id WHERE c.business_id = $1::uuid AND c.id = $2::uuid;
 
 -- name: client_for_export
-SELECT id::text, first_name, last_name, email, phone, chat_id, guest, created_at, updated_at, user_id::text
+SELECT id::text, first_name, last_name, email, phone, chat_id, guest, locale, created_at, updated_at,
+    user_id::text
 FROM clients WHERE business_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
 
 -- name: client_to_erase

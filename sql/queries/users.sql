@@ -3,12 +3,16 @@ INSERT INTO users (id, email, username, phone, name, password_hash, super_admin,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: user_for_login
-SELECT id::text, password_hash, name, email, phone, super_admin, disabled_at IS NOT NULL AS disabled FROM users
+SELECT id::text, password_hash, name, email, phone, super_admin, disabled_at IS NOT NULL AS disabled,
+    locale
+FROM users
 WHERE ($1::text IS NOT NULL AND email = $1) OR ($2::text IS NOT NULL AND username = $2)
     OR ($3::text IS NOT NULL AND phone = $3);
 
 -- name: user_for_session
-SELECT id::text, password_hash, name, email, phone, super_admin, disabled_at IS NOT NULL AS disabled FROM users
+SELECT id::text, password_hash, name, email, phone, super_admin, disabled_at IS NOT NULL AS disabled,
+    locale
+FROM users
 WHERE id = $1::uuid;
 
 -- name: user_by_id

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from server.auth import Auth
+from server.messaging import unsubscribe_token
 from tests.permissions.page import Who
 from tests.rest.helpers import acting, new_business
 from tests.rest.people import join, new_user, signed_in
@@ -139,6 +140,7 @@ async def build(api: Api, db: asyncpg.Connection) -> Estate:
             side.ids |= {"locations": location, "professionals": professional_id, "services": side.place.service_id}
             await _people_of(estate, business, side, api, db)
             await _furnish(estate, side)
+            await _webhook_of(side, db)
         await _staff_of(estate, business, business_id, api, db)
     await _others(estate, api, db)
     return estate
@@ -199,7 +201,27 @@ async def _furnish(estate: Estate, side: Side) -> None:
         "admin": side.business_id,
         "slug": f"b-{side.business_id}",
         "holidays": await _holiday(owner, side),
+        "link": unsubscribe_token(Auth(SECRET), side.ids["clients"]),
+        "file": (await owner.made(f"{professional}/feed", {}))["url"].rsplit("/", 1)[1],
     }
+
+
+async def _webhook_of(side: Side, db: asyncpg.Connection) -> None:
+    """With a delivery. It asks for what does not happen here, so that nothing is sent meanwhile."""
+    hook = {"url": "https://127.0.0.1:9/x", "events": ["waitlist.promoted"]}
+    side.ids["webhooks"] = (await side.owner.made("webhooks", hook))["id"]
+    side.ids["delivery_id"] = await delivery_of(side, db)
+
+
+async def delivery_of(side: Side, db: asyncpg.Connection) -> str:
+    """One more, which has arrived."""
+    delivery_id = str(uuid.uuid4())
+    await db.execute(
+        "INSERT INTO webhook_deliveries (id, business_id, webhook_id, event_id, type, body, state)"
+        " VALUES ($1, $2, $3, $1, 'waitlist.promoted', '{}', 'delivered')",
+        delivery_id, side.business_id, side.ids["webhooks"],
+    )  # fmt: skip
+    return delivery_id
 
 
 async def _holiday(owner: Api, side: Side) -> str:

@@ -76,12 +76,18 @@ BODIES: Final[dict[str, Callable[[Side], Any]]] = {
     "MembershipPatch": lambda s: {"grants": []},
     "PermissionRequestCreate": lambda s: {"permission": "bans.write"},
     "PermissionDecision": lambda s: {},
+    "WebhookCreate": lambda s: {"url": "https://127.0.0.1:9/x", "events": ["waitlist.promoted"]},
+    "WebhookPatch": lambda s: {"description": "x"},
+    "WebhookRotate": lambda s: {},
     "BanCreate": lambda s: {"email": f"{uuid.uuid4().hex}@example.org"},
     "OfferingCreate": lambda s: s.offering(),
     "SeriesAsk": lambda s: s.series(),
     "SeriesCreate": lambda s: s.series() | {"guest": {"name": "x"}},
     "WaitlistJoin": lambda s: s.wait() | {"guest": {"name": "x"}},
     "OfferingPatch": lambda s: {"description": "x"},
+    "PreferencesPut": lambda s: {"reminders": True},
+    "RemindersPut": lambda s: {"minutes": [60]},
+    "ChatCallbackPut": lambda s: {"url": None},
     "PublicBookingCreate": lambda s: s.booking(guest={"name": "x"}) | {"notes": None},
 }  # fmt: skip
 """A body for each type."""

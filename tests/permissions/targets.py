@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from tests.permissions.estate import Caller, Side
+from tests.permissions.estate import Caller, Side, delivery_of
 from tests.permissions.probes import holiday, period
 from tests.rest.helpers import acting, new_business
 from tests.rest.people import join, new_user
@@ -75,6 +75,14 @@ async def _client(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
     return caller, side.ids | {"clients": client_id}
 
 
+def _feed(area: str) -> Maker:
+    async def make(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
+        made = await side.owner.made(f"{area}/{side.ids[area]}/feed", {})
+        return caller, side.ids | {"file": made["url"].rsplit("/", 1)[1]}
+
+    return make
+
+
 async def _pending(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
     if "pending" not in side.ids:
         terms = {"name": "By approval", "duration_minutes": 30, "horizon_days": 365, "confirmation": "approval"}
@@ -82,6 +90,20 @@ async def _pending(caller: Caller, side: Side, _: asyncpg.Connection) -> Target:
         side.ids["pending"] = made["id"]
     made = await side.owner.made("bookings", side.booking() | {"service_id": side.ids["pending"]})
     return caller, side.ids | {"bookings": made["id"]}
+
+
+async def _delivery(caller: Caller, side: Side, db: asyncpg.Connection) -> Target:
+    return caller, side.ids | {"delivery_id": await delivery_of(side, db)}
+
+
+async def _job(caller: Caller, side: Side, db: asyncpg.Connection) -> Target:
+    job_id = str(uuid.uuid4())
+    await db.execute(
+        """INSERT INTO jobs (id, kind, payload, state, run_at, attempts_max, reason)
+           VALUES ($1, 'nobodys', '{}', 'dead', now(), 1, 'x')""",
+        job_id,
+    )
+    return caller, side.ids | {"admin": job_id}
 
 
 _booking: Final = _made("bookings", "bookings", lambda s: s.booking())
@@ -119,6 +141,8 @@ FRESH: Final[dict[str, Maker]] = {
     "POST admin/businesses/{id}/suspend": _business("active"),
     "POST admin/businesses/{id}/reactivate": _business("suspended"),
     "POST admin/businesses/{id}/restore": _business("active", closed=True),
+    "POST admin/jobs/{id}/retry": _job,
+    "DELETE admin/jobs/{id}": _job,
     "DELETE locations/{id}": _made("locations", "locations", lambda s: {"name": "x"}),
     "POST locations/{id}/restore": _made("locations", "locations", lambda s: {"name": "x"}, gone=True),
     "PATCH memberships/{id}": _member,
@@ -129,6 +153,8 @@ FRESH: Final[dict[str, Maker]] = {
     "DELETE clients/{id}": _client,
     "POST clients/{id}/restore": _made("clients", "clients", lambda s: {"first_name": "x"}, gone=True),
     "POST clients/{id}/erase": _client,
+    "DELETE webhooks/{id}": _made("webhooks", "webhooks", lambda s: {"url": "https://127.0.0.1:9/x"}),
+    "POST webhooks/{id}/deliveries/{delivery_id}/replay": _delivery,
     "DELETE ban-list/{id}": _made("ban-list", "ban-list", lambda s: {"email": f"{uuid.uuid4().hex}@example.org"}),
     "DELETE professionals/{id}": _made("professionals", "professionals", _professional),
     "POST professionals/{id}/restore": _made("professionals", "professionals", _professional, gone=True),
@@ -137,6 +163,9 @@ FRESH: Final[dict[str, Maker]] = {
     "DELETE professionals/{id}/services/{service_id}": _made("service_id", f"{_of_professional}/services", _service),
     "DELETE professionals/{id}/time-off/{time_off_id}": _made("time_off_id", f"{_of_professional}/time-off", period),
     "DELETE holidays/{id}": _made("holidays", "holidays", holiday),
+    "GET feeds/{file}": _feed("professionals"),
+    "DELETE professionals/{id}/feed": _feed("professionals"),
+    "DELETE clients/{id}/feed": _feed("clients"),
     "DELETE holds/{id}": _made("holds", "holds", lambda s: s.hold()),
     "POST bookings/{id}/cancel": _booking,
     "POST bookings/{id}/reschedule": _booking,

@@ -27,6 +27,7 @@ AREAS: Final = {
     "professional_ids": "professionals",
     "service_id": "services",
     "client_id": "clients",
+    "booking_id": "bookings",
     "hold_id": "holds",
     "location_id": "locations",
     "location_ids": "locations",

@@ -66,6 +66,9 @@ class RunningServer:
             "SLOTCAST_LOG_FORMAT": "json",
             # All tests come from one address.
             "SLOTCAST_RATE_LIMITS": "off",
+            # Where targets of webhooks are.
+            "SLOTCAST_WEBHOOK_INSECURE": "true",
+            "SLOTCAST_WEBHOOK_ALLOW_PRIVATE": "127.0.0.1",
             **self.environment,
         }
         with self.log.open("ab") as log:
