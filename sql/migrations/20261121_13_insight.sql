@@ -61,19 +61,24 @@ CREATE FUNCTION day_figures(calendar uuid, zone text, first_day date, last_day d
     no_show int, by_clients int, attendees int, booked_seconds bigint, lead_seconds bigint
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT b.service_id, b.day,
-        count(*) FILTER (WHERE b.status = 'pending')::int, count(*) FILTER (WHERE b.status = 'confirmed')::int,
-        count(*) FILTER (WHERE b.status = 'completed')::int, count(*) FILTER (WHERE b.status = 'cancelled')::int,
-        count(*) FILTER (WHERE b.status = 'rejected')::int, count(*) FILTER (WHERE b.status = 'expired')::int,
-        count(*) FILTER (WHERE b.status = 'no_show')::int,
+        count(*) FILTER (WHERE b.status = 'pending' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'confirmed' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'completed' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'cancelled' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'rejected' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'expired' AND b.leads)::int,
+        count(*) FILTER (WHERE b.status = 'no_show' AND b.leads)::int,
         count(*) FILTER (WHERE b.status = 'cancelled' AND b.cancelled_by IN ('client', 'guest'))::int,
-        coalesce(sum(b.attendees) FILTER (WHERE b.stands), 0)::int,
+        coalesce(sum(b.attendees) FILTER (WHERE b.stands AND b.leads), 0)::int,
         coalesce(sum(extract(epoch FROM b.end_at - b.start_at)) FILTER (WHERE b.stands AND b.nth = 1), 0)::bigint,
-        coalesce(sum(extract(epoch FROM b.start_at - b.created_at)), 0)::bigint
+        coalesce(sum(extract(epoch FROM b.start_at - b.created_at)) FILTER (WHERE b.leads), 0)::bigint
     FROM (
         SELECT f.*, row_number() OVER (PARTITION BY f.session_id, f.stands, f.service_id, f.day ORDER BY f.id) AS nth
         FROM (
             SELECT r.id, r.service_id, r.session_id, r.status, r.cancelled_by, r.attendees, r.start_at, r.end_at,
                 r.created_at, (r.start_at AT TIME ZONE zone)::date AS day,
+                -- A part of a meeting takes time here, and is counted where the meeting is led.
+                r.leader_id IS NULL AS leads,
                 r.status IN ('pending', 'confirmed', 'completed', 'no_show') AS stands
             FROM bookings r
             -- A day more on either side: where the clocks change at midnight, it is not one instant.
