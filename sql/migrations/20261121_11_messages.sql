@@ -43,8 +43,15 @@ ALTER TABLE businesses ADD COLUMN chat_callback_url text;
 -- Reminders that wait, to take them back when their booking moves.
 CREATE INDEX jobs_reminding ON jobs ((payload ->> 'booking_id')) WHERE kind = 'reminder' AND state = 'waiting';
 
+-- What a booking is of, as people are told.
+CREATE VIEW bookables AS
+    SELECT id, name, price_minor, currency, reminder_minutes FROM services
+    UNION ALL
+    SELECT id, title, NULL, NULL, '{1440,120}' FROM offerings;
+
 -- migrate: rollback
 
+DROP VIEW bookables;
 DROP INDEX jobs_reminding;
 ALTER TABLE businesses DROP COLUMN chat_callback_url;
 ALTER TABLE services DROP COLUMN reminder_minutes;

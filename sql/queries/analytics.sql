@@ -109,8 +109,7 @@ WITH asked AS MATERIALIZED (
 )
 SELECT f.day, f.calendar_id::text, f.service_id::text,
     (SELECT p.display_name FROM professionals p WHERE p.id = f.calendar_id) AS professional,
-    coalesce((SELECT s.name FROM services s WHERE s.id = f.service_id),
-        (SELECT o.title FROM offerings o WHERE o.id = f.service_id)) AS service,
+    (SELECT s.name FROM bookables s WHERE s.id = f.service_id) AS service,
     sum(f.pending) AS pending, sum(f.confirmed) AS confirmed, sum(f.completed) AS completed,
     sum(f.cancelled) AS cancelled, sum(f.rejected) AS rejected, sum(f.expired) AS expired, sum(f.no_show) AS no_show,
     sum(f.by_clients) AS by_clients, sum(f.attendees) AS attendees, sum(f.booked_seconds)::bigint AS booked_seconds,

@@ -21,7 +21,7 @@ WHERE f.token_hash = $1 AND coalesce(p.id, l.id) IS NOT NULL;
 SELECT b.id::text, b.status, b.code, b.start_at, b.end_at, b.version, b.updated_at, b.attendees, s.name AS service,
     p.display_name AS professional, concat_ws(' ', c.first_name, nullif(c.last_name, '')) AS client,
     concat_ws(', ', l.name, nullif(l.address, '')) AS place
-FROM bookings b JOIN services s ON s.id = b.service_id JOIN professionals p ON p.id = b.calendar_id
+FROM bookings b JOIN bookables s ON s.id = b.service_id JOIN professionals p ON p.id = b.calendar_id
 LEFT JOIN clients c ON c.id = b.client_id LEFT JOIN locations l ON l.id = p.location_id
 WHERE b.business_id = $1::uuid AND ($2::uuid IS NULL OR b.calendar_id = $2) AND ($3::uuid IS NULL OR b.client_id = $3)
     AND b.status IN ('pending', 'confirmed', 'completed') AND b.start_at >= from_us($4) AND b.start_at < from_us($5)

@@ -12,7 +12,7 @@ FROM bookings b
 JOIN businesses n ON n.id = b.business_id
 JOIN professionals p ON p.id = b.calendar_id
 JOIN calendars c ON c.id = b.calendar_id
-JOIN services s ON s.id = b.service_id
+JOIN bookables s ON s.id = b.service_id
 LEFT JOIN locations l ON l.id = p.location_id
 LEFT JOIN clients k ON k.id = b.client_id AND k.deleted_at IS NULL AND k.erased_at IS NULL
 LEFT JOIN users u ON u.id = k.user_id AND u.disabled_at IS NULL
@@ -89,7 +89,7 @@ UPDATE businesses SET chat_callback_url = $2 WHERE id = $1::uuid AND deleted_at 
 
 -- name: bookings_to_remind
 SELECT b.id::text, b.business_id::text, b.status, b.start_at, b.updated_at, s.reminder_minutes
-FROM bookings b JOIN services s ON s.id = b.service_id WHERE b.id = ANY ($1::uuid[]);
+FROM bookings b JOIN bookables s ON s.id = b.service_id WHERE b.id = ANY ($1::uuid[]) AND b.leader_id IS NULL;
 
 -- name: reminders_planned
 SELECT key FROM jobs WHERE kind = 'reminder' AND state = 'waiting' AND payload ->> 'booking_id' = ANY ($1::text[]);
