@@ -25,12 +25,14 @@ def catalogue(folder: Path, domain: str, language: Language) -> Catalog:
 
 
 def entries(source: Catalog) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each English text with its translation, or with all its forms where it has a plural."""
+    """Each English text with its translation, or with all its forms where it has a plural; none that is not
+    translated.
+    """
     for message in source:
         english, said = message.id, message.string
-        if english:
-            text = english if isinstance(english, str) else english[0]
-            yield text, (said,) if isinstance(said, str) else tuple(said or ())
+        forms = (said,) if isinstance(said, str) else tuple(said or ())
+        if english and forms and all(forms):
+            yield english if isinstance(english, str) else english[0], forms
 
 
 def translations(folder: Path, domain: str, language: Language) -> NullTranslations:
