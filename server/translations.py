@@ -30,7 +30,7 @@ FORMS: Final[dict[Language, tuple[str, ...]]] = {
     "kk": ("one", "other"),
 }
 """The plural forms of each language by their names in CLDR, in the order in which catalogues list them."""
-COUNTED: Final = re.compile(r"\{(\d)\} (?:more )?(?!is\b)[a-z]+s\b")
+COUNTED: Final = re.compile(r"\{(\d)\} (?:more )?(?!(?:is|does)\b)[a-z]+s\b")
 """A hole that is a count: a noun in the plural follows it. Such a template has plural forms."""
 _HOLE: Final = re.compile(r"\{(\d)\}")
 _REMEMBERED_MAX: Final = 2_048

@@ -2,13 +2,25 @@
 
 WHOLE = {
     "{0} is {1}": ["{0} is held", "{0} is booked", "{0} is blocked"],
+    "booking this takes {0}": [
+        "booking this takes an e-mail address",
+        "booking this takes an e-mail address and a device token",
+    ],
     "the booking is {0}": [
         f"the booking is {status}"
         for status in ("held", "pending", "confirmed", "completed", "cancelled", "rejected", "expired", "no_show")
     ],
     "the business is {0}": [f"the business is {status}" for status in ("pending", "active", "suspended", "rejected")],
     "the job is {0}": ["the job is behind", "the job is working", "the job is done"],
-    "there is no such {0}": ["there is no such booking", "there is no such hold"],
+    "there is no such {0}": [
+        "there is no such booking",
+        "there is no such hold",
+        "there is no such waitlist entry",
+    ],
+    "this {0} has a booking or a hold already": [
+        "this person has a booking or a hold already",
+        "this device has a booking or a hold already",
+    ],
 }
 """Holes whose few values make different sentences in a language that bends its words."""
 
@@ -20,6 +32,7 @@ NOT_FOUND = {
     ("server/reading.py", "str(error)"): "the same",
     ("server/live/sse.py", "str(error)"): "the same",
     ("server/identity.py", "str(error)"): "what email-validator says, see LIBRARIES",
+    ("actors/calendar/decide.py", "c.detail"): "found where it was decided, by another calendar",
     ("actors/cluster/messages.py", "refused.detail"): "found where it was raised",
     ("actors/cluster/messages.py", "problem.detail"): "found where it was raised, on another node",
     ("server/outcomes.py", "refusal.detail"): "found where it was decided",

@@ -5,7 +5,6 @@ found and has to be named in `ELSEWHERE`, with where it is found instead.
 """
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -80,6 +79,10 @@ class _File:
         elif (table := self._table(node)) is not None:
             for value in table.values:
                 yield from self.texts(value, scope, depth + 1)
+        elif (function := self._function(node)) is not None:
+            for inner in ast.walk(function):
+                if isinstance(inner, ast.Return) and self.scopes[inner] is function:
+                    yield from self.texts(inner.value, function, depth + 1)
         else:
             yield node
 
@@ -100,6 +103,11 @@ class _File:
             if found:
                 return found
         return []
+
+    def _function(self, node: ast.expr) -> ast.FunctionDef | None:
+        """What is called, if it stands in the module."""
+        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+        return next((f for f in self.tree.body if isinstance(f, ast.FunctionDef) and f.name == name), None)
 
     def _table(self, node: ast.expr) -> ast.Dict | None:
         """The dictionary of `TABLE[x]` and `TABLE.get(x, …)`."""
@@ -130,7 +138,3 @@ def found() -> list[Said | Opaque]:
         for path in sorted((ROOT / room).rglob("*.py")):
             everything += found_in(path.relative_to(ROOT).as_posix(), path.read_text())
     return everything
-
-
-COUNTED = re.compile(r"\{(\d)\} (?:more )?[a-z]+s\b")
-"""A hole that is a count: a noun in the plural follows it."""

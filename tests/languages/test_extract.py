@@ -21,6 +21,15 @@ async def two(field):
 
 def three(detail):
     return Refused("a", detail)
+
+def four(field):
+    message = _five(field)
+    return Refused("a", message) if message else None
+
+def _five(field):
+    if field:
+        return f"{field} is returned"
+    return "" if field is None else "and so is this"
 """
 
 
@@ -28,7 +37,7 @@ def test_texts_are_found_however_they_are_written() -> None:
     what = list(found_in("x.py", _SOURCE))
     assert {s.template for s in what if isinstance(s, Said)} == {
         "named before", "{0} was found", "at most {0} words in two parts", "as a keyword", "from a table",
-        "{0} from it",
+        "{0} from it", "{0} is returned", "and so is this",
     }  # fmt: skip
     assert [s.code for s in what if isinstance(s, Opaque)] == ["str(field) + 'glued'", "detail"]
 

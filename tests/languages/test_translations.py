@@ -8,7 +8,7 @@ import pytest
 from email_validator import EmailNotValidError, validate_email
 
 from jobs.catalogues import catalogue
-from protocol import bodies, businesses, limits, people
+from protocol import bodies, businesses, limits, people, schedules
 from protocol.errors import KINDS, Refused, invalid, not_valid, problem
 from protocol.languages import Language
 from server.translations import FORMS, Tongue, teller, tongue
@@ -124,8 +124,8 @@ _NOT_VALID = (
     (bodies.ServiceTokenCreate, b'{"name":"a","scopes":[]}'),
     (people.Register, b'{"name":"a","password":"b"}'),
     (people.Register, b'{"name":"a","password":"12345678","locale":"de"}'),
-    (bodies.TimeOffCreate, b'{"start":"2026"}'),
-    (bodies.TimeOffCreate, b'{"start":"2026-01-01T00:00:00"}'),
+    (schedules.TimeOffCreate, b'{"start":"2026"}'),
+    (schedules.TimeOffCreate, b'{"start":"2026-01-01T00:00:00"}'),
     (businesses.BusinessPatch, b'{"languages":[%s"en"]}' % (b'"en",' * 30)),
 )
 
