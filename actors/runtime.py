@@ -130,7 +130,7 @@ class Runtime:
             calendar.version + len(decision),
             now,
             last,  # type: ignore[arg-type] - decide makes only the union's members
-            booking_version=_booking_version(calendar, last),
+            booking_version=_booking_version(calendar, decision),
         )
         entry = Entry(work, actor.shard, decision, calendar.version + 1, outcome, actor)
         # The journal may refuse the entry, so the state changes only after it was taken.
@@ -250,7 +250,7 @@ class Runtime:
                 changed.append(entry)
             if actor.parked:
                 busy.add(actor)
-            if entry.events and type(entry.events[0]) in _FREEING:
+            if any(type(event) in _FREEING for event in entry.events):
                 freed.add(work.calendar_id)
             self._answer(work, entry.outcome)
         if changed:
@@ -347,8 +347,10 @@ def _with_other_codes(command: Command) -> Command:
     return command
 
 
-def _booking_version(calendar: Calendar, event: ev.Event) -> int:
-    return version_of(calendar, getattr(event, "id", "")) + 1
+def _booking_version(calendar: Calendar, decision: Sequence[ev.Event]) -> int:
+    """That of the booking which the last of the events is about, after all of them."""
+    about = getattr(decision[-1], "id", "")
+    return version_of(calendar, about) + sum(getattr(event, "id", "") == about for event in decision)
 
 
 def _remember_in_flight(actor: Actor, work: Work, key: IdempotencyKey) -> None:

@@ -290,7 +290,9 @@ class Endpoint:
         async with self.node.database.transaction() as tx:
             call.tx = tx
             if call.key is not None:
-                stored = await self.node.keys.claim(tx, call.key, (call.login.business_id if call.login else "") or None)
+                stored = await self.node.keys.claim(
+                    tx, call.key, (call.login.business_id if call.login else "") or None
+                )
                 if stored is not None:
                     return Answer(stored.body, stored.status, {**stored.headers, "X-Request-ID": call.request_id})
             response = self._respond(await self.handler(call), call.request_id)

@@ -30,6 +30,8 @@ class SeriesDesk:
 
     async def question(self, business_id: str, b: said.SeriesAsk) -> OfferSeries:
         """The starts that the rule makes of the first."""
+        if await self._desk.together.several(business_id, b.service_id):
+            raise invalid("service_id", "its meetings take several calendars; book them one by one")
         start, duration = bounded_us("start", b.start), (b.duration_minutes or 0) * MINUTE
         time_zone = await self._switchboard.time_zone(b.professional_id, business_id)
         # Only the starts count; how long each lasts is a matter of the service.

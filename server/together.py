@@ -105,7 +105,7 @@ class Together:
             return await self._meetings.book(asked, wanted, command, details_of)
         outcome = await self._desk.ask(asker, meant.professional_id, command, details)
         parts: Sequence[ev.Part] = ()
-        if command.hold_id is not None and await self._several(asker, command.service_id):
+        if command.hold_id is not None and await self.several(asker.principal.business_id, command.service_id):
             parts = await self._meetings.follow(_caller(asker), command.hold_id)
         return Met(meant.professional_id, outcome, tuple(parts))
 
@@ -149,8 +149,9 @@ class Together:
         assert refused is not None
         raise refused
 
-    async def _several(self, asker: "Asker", service_id: str) -> bool:
-        team = await self.teams.of(asker.principal.business_id, service_id)
+    async def several(self, business_id: str, service_id: str) -> bool:
+        """Whether a meeting of that service takes more than one calendar."""
+        team = await self.teams.of(business_id, service_id)
         return team is not None and team.several
 
     async def _move(self, asker: "Asker", row: bookings.BookingRow, command: cmd.Reschedule) -> Outcome:

@@ -5,12 +5,21 @@ from itertools import islice
 from typing import Any, Final
 
 from actors.calendar import commands as cmd
-from actors.calendar.lifecycle import ALLOWED_FROM, ONLY_ONCE_STARTED
+from actors.calendar.caps import Caps
+from actors.calendar.lifecycle import ALLOWED_FROM, NOT_ONCE_OVER, ONLY_ONCE_STARTED
 from actors.calendar.periods import block_series, block_time, change_schedule, unblock
 from actors.calendar.refusal import Decision, Refusal
 from actors.calendar.series import book_series
 from actors.calendar.slots import nearest_open
-from actors.calendar.starts import clear_ended, place_at, refuse_answers, refuse_part, refuse_person, refuse_start
+from actors.calendar.starts import (
+    clear_ended,
+    clear_marked,
+    place_at,
+    refuse_answers,
+    refuse_part,
+    refuse_person,
+    refuse_start,
+)
 from actors.calendar.state import (
     Calendar,
     Done,
@@ -24,7 +33,7 @@ from actors.calendar.state import (
 )
 from protocol import events as ev
 from protocol import limits
-from protocol.times import MINUTE, SECOND, START_OF_TIME
+from protocol.times import DAY, MINUTE, SECOND, START_OF_TIME
 
 __all__ = ["Decision", "Refusal", "decide"]
 
@@ -54,8 +63,9 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
     if refusal is not None:
         return refusal
     before, after, session, capacity = place_at(calendar, service, c.start, now)
+    marks = c.marks if service.guard != "none" else ()
     return [
-        *clear_ended(calendar, service, c.start, now),
+        *clear_ended(calendar, service, c.start, now, marks),
         ev.HoldPlaced(
             c.id,
             service.id,
@@ -69,7 +79,7 @@ def _hold(calendar: Calendar, c: cmd.Hold, now: int) -> Decision:
             session,
             capacity,
             c.client_id,
-            c.marks,
+            marks,
             c.parts,
         ),
     ]
@@ -148,8 +158,9 @@ def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
     refusal = refuse_start(calendar, service, c.start, c.places, now, double=c.double)
     if refusal is not None:
         return refusal
+    marks = c.marks if service.guard != "none" else ()
     if c.double and _stands_in_the_way(calendar, service, c.start, now):
-        return _book_over(calendar, service, c)
+        return _book_over(calendar, service, c, marks, now)
     before, after, session, capacity = place_at(calendar, service, c.start, now)
     booked = ev.Booked(
         c.id,
@@ -164,35 +175,37 @@ def _book(calendar: Calendar, c: cmd.Book, now: int) -> Decision:
         c.client_id,
         session,
         capacity,
-        marks=c.marks if service.guard != "none" else (),
+        marks=marks,
     )
-    return [*clear_ended(calendar, service, c.start, now), booked]
+    return [*clear_ended(calendar, service, c.start, now, marks), booked]
 
 
-def _book_over(calendar: Calendar, service: Service, c: cmd.Book) -> Decision:
+def _book_over(calendar: Calendar, service: Service, c: cmd.Book, marks: tuple[str, ...], now: int) -> Decision:
     if len(calendar.doubles or ()) >= limits.doubles_per_calendar_max:
         return Refusal("limit_reached", f"at most {limits.doubles_per_calendar_max} double bookings")
     if c.places > 1:
         return Refusal("too_many_attendees", "a double booking takes one")
-    return [
-        ev.Booked(
-            c.id, c.code, "confirmed", service.id, c.start, service.duration, service.before, service.after, 1,
-            c.client_id, marks=c.marks if service.guard != "none" else (), doubled=True,
-        )
-    ]  # fmt: skip
+    booked = ev.Booked(
+        c.id, c.code, "confirmed", service.id, c.start, service.duration, service.before, service.after, 1,
+        c.client_id, marks=marks, doubled=True,
+    )  # fmt: skip
+    return [*clear_marked(calendar, service, marks, now), booked]
 
 
 def _stands_in_the_way(
     calendar: Calendar, service: Service, start: int, now: int, ignoring: Reservation | None = None
 ) -> bool:
-    """Whether a booking there would have to be put over others, and not just among them."""
+    """Whether a booking there would have to be put over others, and not just among them, or over a cap."""
     _, _, session, _ = place_at(calendar, service, start, now, ignoring=ignoring)
+    joins = False
     for claim in claims_between(calendar, start - service.before, start + service.duration + service.after):
         taken = live_places(claim, now, ignoring)
-        joins = isinstance(claim, Session) and claim.id == session and taken < claim.capacity
-        if taken and not joins:
+        if not taken:
+            continue
+        if not (isinstance(claim, Session) and claim.id == session and taken < claim.capacity):
             return True
-    return False
+        joins = True
+    return not joins and bool(Caps(calendar, service, now, ignoring).reached(start))
 
 
 def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, now: int) -> Decision:
@@ -204,7 +217,9 @@ def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, 
         return Refusal("validation_failed", "the hold is for another start, service or number of attendees")
     if c.duration and c.duration != held.duration:
         return Refusal("validation_failed", "the hold is for another duration")
+    marks = c.marks if service.guard != "none" else ()
     return [
+        *clear_marked(calendar, service, marks, now),
         ev.Booked(
             held.id,
             c.code,
@@ -219,8 +234,8 @@ def _book_held(calendar: Calendar, service: Service, c: cmd.Book, hold_id: str, 
             held.session,
             _capacity_of(calendar, held),
             from_hold=True,
-            marks=c.marks if service.guard != "none" else (),
-        )
+            marks=marks,
+        ),
     ]
 
 
@@ -230,6 +245,11 @@ def _change_status(calendar: Calendar, c: cmd.StatusCommand, now: int) -> Decisi
         return booking
     if booking.status not in ALLOWED_FROM[type(c)]:
         return Refusal("invalid_transition", f"the booking is {booking.status}")
+    if isinstance(booking, Done):
+        if booking.start <= now - limits.done_days * DAY:
+            return Refusal("invalid_transition", "the booking has ended")
+    elif isinstance(c, NOT_ONCE_OVER) and booking.is_over(now):
+        return Refusal("invalid_transition", "its time is over")
     if isinstance(c, ONLY_ONCE_STARTED) and now < booking.start:
         return Refusal("not_yet")
     if isinstance(c, cmd.Cancel) and isinstance(booking, Reservation):
@@ -245,11 +265,10 @@ def _too_late(booking: Reservation, of_business: int, of_service: int, now: int)
     if of_business < 0:
         return None
     notice = of_service if of_service >= 0 else of_business
-    if not notice or now <= booking.start - notice:
+    if now <= booking.start - notice:
         return None
-    return Refusal(
-        "too_late_to_cancel", f"possible until {notice // MINUTE} minutes before the start; ask the business"
-    )
+    when = f"{notice // MINUTE} minutes before the start" if notice else "the start"
+    return Refusal("too_late_to_cancel", f"possible until {when}; ask the business")
 
 
 def _reschedule(calendar: Calendar, c: cmd.Reschedule, now: int) -> Decision:
@@ -320,10 +339,8 @@ def _over(calendar: Calendar, now: int) -> Iterator[ev.Event]:
     """
     begun = claims_between(calendar, START_OF_TIME, now)
     for r in (r for k in begun if k.start <= now for r in members_of(k) if r.leader is None):
-        if r.status == "pending":
-            yield ev.Expired(r.id)
-        elif r.status == "confirmed" and r.end <= now:
-            yield ev.Completed(r.id)
+        if r.is_over(now):
+            yield ev.Expired(r.id) if r.status == "pending" else ev.Completed(r.id)
 
 
 def _terms(calendar: Calendar, service_id: str, duration: int) -> Service | Refusal:

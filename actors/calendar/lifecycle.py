@@ -45,5 +45,8 @@ ALLOWED_FROM: Final[dict[type[AnyCommand], tuple[Status | OverStatus, ...]]] = {
 
 ONLY_ONCE_STARTED: Final[tuple[type[AnyCommand], ...]] = (Complete, MarkNoShow)
 
+NOT_ONCE_OVER: Final[tuple[type[AnyCommand], ...]] = (Confirm, Cancel, Reject)
+"""Not even before the sweep has written what time has made of the booking."""
+
 FINAL_STATUSES: Final = ("completed", "cancelled", "rejected", "expired", "no_show")
 ACTIVE_STATUSES: Final = ("held", "pending", "confirmed")

@@ -28,11 +28,15 @@ def book_series(calendar: Calendar, c: cmd.BookSeries, now: int) -> Decision:
     if refused and (not c.skip or not taken):
         return Refusal("series_conflict", f"{len(refused)} of {len(c.items)} cannot be booked", starts=tuple(refused))
     events: list[ev.Event] = []
+    cleared: set[ev.Event] = set()
     for item in c.items:
         if item.start not in taken:
             continue
         before, after, session, capacity = place_at(calendar, service, item.start, now)
-        events += clear_ended(calendar, service, item.start, now)
+        # A long hold that has ended may stand where several of them are to go.
+        ended = [e for e in clear_ended(calendar, service, item.start, now) if e not in cleared]
+        cleared.update(ended)
+        events += ended
         events.append(
             ev.Booked(
                 item.id,
@@ -58,6 +62,7 @@ def starts_of_series(
 ) -> tuple[set[int], list[tuple[int, str]]]:
     """The starts that can be booked together, and the others with why not. An earlier one goes before a later one."""
     taken: list[int] = []
+    opened: tuple[int, ...] = ()
     refused: list[tuple[int, str]] = []
     caps = Caps(calendar, service, now)
     apart = service.before + service.duration + service.after
@@ -67,10 +72,13 @@ def starts_of_series(
             refused.append((start, refusal.code))
         elif taken and start - taken[-1] < apart:
             refused.append((start, "slot_unavailable"))
-        elif caps.reached(start, tuple(taken)) and not _joins(calendar, service, start, now):
+        elif _joins(calendar, service, start, now):
+            taken.append(start)
+        elif caps.reached(start, opened):
             refused.append((start, "cap_reached"))
         else:
             taken.append(start)
+            opened += (start,)
     return set(taken), refused
 
 

@@ -59,14 +59,29 @@ def _taken(calendar: Calendar, service: Service, start: int, places: int, now: i
     )
 
 
-def clear_ended(calendar: Calendar, service: Service, start: int, now: int) -> list[ev.Event]:
+def clear_ended(
+    calendar: Calendar, service: Service, start: int, now: int, marks: tuple[str, ...] = ()
+) -> list[ev.Event]:
     """The ends of holds that stand where a meeting is to go, because the database guards them until these are
-    written.
+    written, and of those with one of its marks.
     """
     if not calendar.holds:
         return []
     claims = claims_between(calendar, start - service.before, start + service.duration + service.after)
-    return [ev.HoldExpired(r.id) for k in claims for r in members_of(k) if r.has_ended(now)]
+    ended = {r.id: None for k in claims for r in members_of(k) if r.has_ended(now)}
+    ended.update(dict.fromkeys(_ended_with(calendar, service, marks, now)))
+    return [ev.HoldExpired(id_) for id_ in ended]
+
+
+def clear_marked(calendar: Calendar, service: Service, marks: tuple[str, ...], now: int) -> list[ev.Event]:
+    """The ends of holds with one of these marks: each mark is of one reservation, for whoever reads the rows too."""
+    return [ev.HoldExpired(id_) for id_ in dict.fromkeys(_ended_with(calendar, service, marks, now))]
+
+
+def _ended_with(calendar: Calendar, service: Service, marks: tuple[str, ...], now: int) -> list[str]:
+    marked = calendar.marked or {}
+    found = (marked.get((service.id, mark)) for mark in marks)
+    return [r.id for r in found if r is not None and r.has_ended(now)]
 
 
 def place_at(

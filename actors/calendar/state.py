@@ -147,6 +147,10 @@ class Reservation(Span, gc=False):
         """Whether it is a hold whose time is over, though that may not be written yet."""
         return self.status == "held" and 0 < self.expires_at <= now
 
+    def is_over(self, now: int) -> bool:
+        """Whether it is a booking that time has ended, though that may not be written yet."""
+        return self.start <= now if self.status == "pending" else self.status == "confirmed" and self.end <= now
+
 
 class Session(Span, gc=False):
     """A shared span. `taken` counts the places of all members, `held` those that are only held."""
@@ -187,7 +191,6 @@ Claim = Reservation | Session
 
 
 PIECE_MAX: Final = 2048
-_DONE_TIDY_AT: Final = 64
 _start: Final = attrgetter("start")
 
 
@@ -321,13 +324,14 @@ def put_double(calendar: Calendar, reservation: Reservation) -> None:
 
 
 def remember(calendar: Calendar, done: Done) -> None:
-    """Also forgets what was over long before."""
-    kept = calendar.done or {}
-    if len(kept) >= _DONE_TIDY_AT:
-        limit = done.start - limits.done_days * DAY
-        kept = {d.id: d for d in kept.values() if d.start >= limit}
+    """Also forgets what began long before: the first that was over is about the first that began."""
+    kept = calendar.done = calendar.done or {}
+    while kept:
+        oldest = next(iter(kept.values()))
+        if oldest.start >= done.start - limits.done_days * DAY:
+            break
+        del kept[oldest.id]
     kept[done.id] = done
-    calendar.done = kept
 
 
 def take_off_line(calendar: Calendar, claim: Claim) -> None:

@@ -184,7 +184,10 @@ def _slots(open_starts: dict[str, str], seen: Iterable[list[SlotView]]) -> list[
                 continue
             state = "booked" if slot.state == "open" else slot.state
             before = found.get(slot.start)
-            if before is None or _RANK[state] > _RANK[before.state]:
+            if before is not None and _RANK[state] == _RANK[before.state]:
+                # Parts are held for as long as their leader is, which alone tells until when.
+                before.held_until = max(before.held_until or "", slot.held_until or "") or None
+            elif before is None or _RANK[state] > _RANK[before.state]:
                 found[slot.start] = SlotView(slot.start, slot.end, state, 0, slot.held_until)
     for start, end in open_starts.items():
         found[start] = SlotView(start, end, "open", 1)

@@ -1,6 +1,7 @@
 """The same small world on Postgres and in memory: calendars to book, journals to write, rows to look at."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +26,7 @@ from actors.questions import Question
 from actors.runtime import Runtime
 from protocol import events as ev
 from protocol.ids import new_id
-from protocol.times import DAY, MINUTE
+from protocol.times import DAY, HOUR, MINUTE
 from storage.calendars import PostgresCalendars
 from storage.journal import PostgresJournal
 from storage.memory import MemoryCalendars, MemoryJournal
@@ -33,11 +34,13 @@ from storage.memory_database import MemoryCalendar, MemoryDatabase
 from storage.meter import NullMeter
 from storage.postgres import Database
 from storage.queries import sql
-from tests.core.states import at
 
 SHARDS = 4
-NOON = at("2026-06-01T12:00:00+00:00")
-"""A Monday; default hours are 05:00 to 23:00, in UTC here."""
+_WEEK = 7 * DAY
+_MONDAY = 4 * DAY
+"""The first one of our count of time."""
+NOON = ((time.time_ns() // 1000 - _MONDAY) // _WEEK + 1) * _WEEK + _MONDAY + 12 * HOUR
+"""Of next Monday, because the database has a clock of its own; default hours are 05:00 to 23:00, in UTC here."""
 
 
 class RowSeen(NamedTuple):
@@ -166,6 +169,9 @@ class PostgresWorld:
     async def offer(self, calendar_id: str, *services: Service) -> None:
         await self.connection.execute("DELETE FROM professional_services WHERE professional_id = $1", calendar_id)
         for s in services:
+            if s.guard != "none":
+                await self._publish(calendar_id, s)
+                continue
             await self.connection.execute(
                 """INSERT INTO services (id, business_id, name, duration_minutes, step_minutes, buffer_before_minutes,
                     buffer_after_minutes, notice_minutes, horizon_days, capacity, confirmation)
@@ -179,6 +185,16 @@ class PostgresWorld:
             await self.connection.execute(
                 "INSERT INTO professional_services VALUES ($1, $2, $3)", self.business, calendar_id, s.id
             )
+
+    async def _publish(self, calendar_id: str, s: Service) -> None:
+        """Terms that only offerings have: this one is open all day, all year."""
+        await self.connection.execute(
+            """INSERT INTO offerings (id, business_id, professional_id, code, type, title, start_date, end_date, day_start,
+                day_end, time_zone, duration_minutes, max_attendees, anti_scalping)
+            VALUES ($1, $2, $3, $4, 'single', 'A', now() - interval '1 day', now() + interval '1 year', 0, 1440, 'UTC',
+                $5, 1, $6)""",
+            s.id, self.business, calendar_id, s.id, s.duration // MINUTE, s.guard,
+        )  # fmt: skip
 
     def journal(self) -> PostgresJournal:
         return PostgresJournal(self.dsn, self.database, 2, NullMeter())

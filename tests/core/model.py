@@ -222,14 +222,10 @@ class Model:
         return ""
 
     def in_the_way(self, service: Service, start: int, now: int, ignoring: str | None = None) -> bool:
-        """Whether a meeting there stands over others, and not among those of a session with a place left."""
-        wanted = (start - service.before, start + service.duration + service.after)
-        others = [
-            r
-            for r in self.rows.values()
-            if r.id != ignoring and not r.has_ended(now) and overlap(r.blocked, wanted)
-        ]  # fmt: skip
-        return bool(others) and self.state_inside_bounds(service, start, now, ignoring)[0] != "open"
+        """Whether a meeting there stands over others, and not among those of a session with a place left, or is one
+        more than a cap allows.
+        """
+        return self.state_inside_bounds(service, start, now, ignoring)[0] != "open"
 
     def holds_of(self, holder: str, now: int) -> int:
         return sum(r.holder == holder and r.status == "held" and not r.has_ended(now) for r in self.rows.values())

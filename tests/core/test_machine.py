@@ -329,6 +329,8 @@ class CalendarMachine(RuleBasedStateMachine):
             expected = "invalid_transition"
         elif kind in (cmd.Complete, cmd.MarkNoShow) and self.now < row.start:
             expected = "not_yet"
+        elif kind in (cmd.Confirm, cmd.Cancel, cmd.Reject) and row.is_over(self.now):
+            expected = "invalid_transition"
         else:
             expected = ""
         assert self.act(kind(id_, **more)) == expected
@@ -338,11 +340,9 @@ class CalendarMachine(RuleBasedStateMachine):
     def missed_after_all(self, data: st.DataObject) -> None:
         """What is over turned out to be a no-show; nothing else happens to it any more."""
         done = data.draw(st.sampled_from(sorted(self.model.done)), "done")
-        expected = (
-            ""
-            if self.model.done[done].status == "completed" and not self.model.done[done].leader
-            else "invalid_transition"
-        )
+        row = self.model.done[done]
+        lately = row.start > self.now - limits.done_days * DAY
+        expected = "" if row.status == "completed" and not row.leader and lately else "invalid_transition"
         assert self.act(cmd.MarkNoShow(done)) == expected
         assert self.act(cmd.Cancel(done, "owner")) == "invalid_transition"
         assert self.act(cmd.Amend(done)) == "invalid_transition"

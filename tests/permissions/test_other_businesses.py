@@ -25,6 +25,7 @@ PROBES: Final = [Probe(*operation) for operation in document_operations(DOCUMENT
 AREAS: Final = {
     "professional_id": "professionals",
     "professional_ids": "professionals",
+    "resource_ids": "professionals",
     "service_id": "services",
     "client_id": "clients",
     "booking_id": "bookings",

@@ -190,3 +190,19 @@ async def test_what_becomes_of_it_becomes_of_all(api: Api, db: asyncpg.Connectio
     assert (await api.post(f"bookings/{pending['id']}/confirm")).json["status"] == "confirmed"
     assert (await api.post(f"bookings/{pending['id']}/reject")).json["status"] == "rejected"
     assert await rows_of(db, team.people) == []
+
+
+async def test_what_does_not_take_several_calendars(api: Api) -> None:
+    """A series and a shared capacity are of one calendar; a service that came to need more says so."""
+    team = await new_team(api, people=2, professionals_needed=2)
+    series = {"professional_id": team.people[0], "rrule": "FREQ=WEEKLY;COUNT=3"}
+    problem(await api.post("bookings/series", team.body(at(9), **series)), "validation_failed", "service_id")
+    shared = {"name": "Class", "duration_minutes": 30, "capacity": 5, "professionals_needed": 2}
+    problem(await api.post("services", shared), "validation_failed", "capacity")
+    plain = await new_team(api, people=2)
+    alone = await plain.book(at(9), professional_id=plain.people[0])
+    assert "professional_ids" not in alone
+    await api.request("PATCH", f"services/{plain.service_id}", {"professionals_needed": 2})
+    both = await plain.book(at(10))
+    assert both["professional_ids"] == plain.people
+    assert (await api.post(f"bookings/{alone['id']}/reschedule", {"start": at(11)})).json["start"] == at(11)
