@@ -45,8 +45,8 @@ _CODE: Final = re.compile(r"BK-[0-9A-Z]{8}\Z")
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks, under which request id and key. `request` tells the audit log from where, `language` is what a visitor's
-    accepts.
+    """Who asks, under which request id and key. `request` tells the audit log from where, `language` is what a
+    visitor's accepts.
     """
 
     principal: Principal
