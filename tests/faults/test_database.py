@@ -39,6 +39,7 @@ async def _is_ready(site: Site) -> bool:
     return (await site.ready()).status == 200
 
 
+@pytest.mark.parity("D9")
 async def test_cut_under_load(site: Site) -> None:
     """While Postgres is away callers hear 503 with Retry-After and /readyz names it; when it is back all goes on."""
     await site.open(proxied_database=True)

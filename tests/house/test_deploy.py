@@ -1,6 +1,7 @@
 """What operators deploy agrees with the code and with itself. None of it is started here."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,19 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
         base = next((name.removesuffix(s) for s in SUFFIXES if name.endswith(s)), name)
         assert base in known, name
     assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "ticket") for rule in rules)
+
+
+@pytest.mark.parity("E10")
+def test_every_push_runs_what_anybody_can_run() -> None:
+    """On each Python that the project says it works with; the script skips nothing."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    # YAML reads the key `on` as true.
+    assert {"push", "pull_request"} <= set(workflow[True])
+    job = workflow["jobs"]["test"]
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    supported = {c.rsplit(" ", 1)[1] for c in classifiers if c.startswith("Programming Language :: Python :: 3.")}
+    assert set(job["strategy"]["matrix"]["python"]) == supported
+    assert {"run": ".ci/run"} in job["steps"]
+    script = (ROOT / ".ci/run").read_text()
+    assert "SLOTCAST_TEST_NO_SKIP=1" in script
+    assert "make test" in script

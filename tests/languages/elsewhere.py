@@ -6,6 +6,10 @@ WHOLE = {
         "booking this takes an e-mail address",
         "booking this takes an e-mail address and a device token",
     ],
+    "possible until {0}; ask the business": [
+        "possible until {0} minutes before the start; ask the business",
+        "possible until the start; ask the business",
+    ],
     "the booking is {0}": [
         f"the booking is {status}"
         for status in ("held", "pending", "confirmed", "completed", "cancelled", "rejected", "expired", "no_show")

@@ -42,6 +42,7 @@ async def other_node(request: pytest.FixtureRequest, db: asyncpg.Connection) -> 
     await eventually(listening)
 
 
+@pytest.mark.parity("C16")
 async def test_terms_that_another_node_changed(api: Api, place: Place, other_node: OtherNode) -> None:
     """An active calendar has the new slots soon, and books by them."""
     day = place.at(0)[:10]

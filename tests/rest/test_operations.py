@@ -28,6 +28,7 @@ async def test_health_answers_without_a_login(api: Api) -> None:
 
 
 @pytest.mark.parity("B22")
+@pytest.mark.parity("C17")
 async def test_readiness_names_what_is_missing(fresh_server: RunningServer, postgres: Any, http: Any) -> None:
     """Without its database the process lives, says what is missing, and refuses writes with a 503."""
     fresh_server.start()
@@ -84,6 +85,7 @@ def total(samples: list[Any], name: str, **labels: str) -> float:
 
 @pytest.mark.parity("A20")
 @pytest.mark.parity("E6")
+@pytest.mark.parity("C17")
 async def test_metrics_tell_duration_status_database_and_connections(place: Place) -> None:
     """All four move with what they measure, and no id becomes a label."""
     before = await metrics_of(place.api)
