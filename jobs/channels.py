@@ -1,6 +1,5 @@
 """The ways by which messages leave. Each sends one message to one address, in less time than a job has."""
 
-from email.message import EmailMessage
 from typing import Literal, Protocol
 
 Channel = Literal["email", "sms", "chat"]
@@ -19,8 +18,8 @@ class Mail(Protocol):
 
     sender: str
 
-    async def send(self, mail: EmailMessage, to: str) -> None:
-        """Raises `Undeliverable`, or `Later` for what may go better another time."""
+    async def send(self, mail: bytes, to: str) -> None:
+        """`mail` is one as `jobs.mail` makes them. Raises `Undeliverable`, or `Later` for what may go better another time."""
         ...
 
 

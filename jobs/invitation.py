@@ -6,12 +6,13 @@ what is true even when mails arrive in another order. Times are in UTC: no rule 
 
 from typing import Final
 
-import icalendar
-
 from jobs.mail import Invitation, plain
+from jobs.mime import pieces
 from protocol.times import from_us
 
 _PRODUCT: Final = "-//Slotcast//EN"
+_LINE_BYTES_MAX: Final = 74
+_ESCAPED: Final = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
 
 
 def uid_of(booking_id: str) -> str:
@@ -35,34 +36,39 @@ def invitation(
     attendee: tuple[str, str],
 ) -> Invitation:
     """`method` is REQUEST or CANCEL. Instants are microseconds; organizer and attendee are name and address."""
-    event = icalendar.Event()
-    event.add("uid", uid_of(booking_id))
-    event.add("sequence", sequence)
-    event.add("dtstamp", from_us(now).replace(microsecond=0))
-    event.add("dtstart", from_us(start))
-    event.add("dtend", from_us(end))
-    event.add("summary", plain(summary))
-    if description:
-        event.add("description", description)
-    if place:
-        event.add("location", plain(place))
-    event.add("status", "CANCELLED" if method == "CANCEL" else "TENTATIVE" if tentative else "CONFIRMED")
-    event.add("transp", "OPAQUE")
-    event.add("organizer", _person(*organizer))
-    invited = _person(*attendee)
-    invited.params["PARTSTAT"] = icalendar.vText("TENTATIVE" if tentative else "ACCEPTED")
-    invited.params["RSVP"] = icalendar.vText("FALSE")
-    event.add("attendee", invited)
-    calendar = icalendar.Calendar()
-    calendar.add("prodid", _PRODUCT)
-    calendar.add("version", "2.0")
-    calendar.add("method", method)
-    calendar.add_component(event)
-    return Invitation(method, calendar.to_ical().decode())
+    part = "TENTATIVE" if tentative else "ACCEPTED"
+    lines = [
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        f"PRODID:{_PRODUCT}",
+        f"METHOD:{method}",
+        "BEGIN:VEVENT",
+        f"UID:{uid_of(booking_id)}",
+        f"SEQUENCE:{sequence}",
+        f"DTSTAMP:{_instant(now)}",
+        f"DTSTART:{_instant(start)}",
+        f"DTEND:{_instant(end)}",
+        f"SUMMARY:{plain(summary).translate(_ESCAPED)}",
+        *([f"DESCRIPTION:{description.translate(_ESCAPED)}"] if description else ()),
+        *([f"LOCATION:{plain(place).translate(_ESCAPED)}"] if place else ()),
+        f"STATUS:{'CANCELLED' if method == 'CANCEL' else 'TENTATIVE' if tentative else 'CONFIRMED'}",
+        "TRANSP:OPAQUE",
+        f"ORGANIZER;{_person(*organizer)}",
+        f"ATTENDEE;PARTSTAT={part};RSVP=FALSE;{_person(*attendee)}",
+        "END:VEVENT",
+        "END:VCALENDAR",
+    ]
+    return Invitation(method, "".join(f"{_folded(line)}\r\n" for line in lines))
 
 
-def _person(name: str, address: str) -> icalendar.vCalAddress:
-    person = icalendar.vCalAddress(f"mailto:{address}")
+def _instant(us: int) -> str:
+    return from_us(us).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _person(name: str, address: str) -> str:
     # A parameter may hold no quotes, whatever is done to them.
-    person.params["CN"] = icalendar.vText(plain(name).replace('"', "'"))
-    return person
+    return f'CN="{plain(name).replace(chr(34), chr(39))}":mailto:{plain(address)}'
+
+
+def _folded(line: str) -> str:
+    return "\r\n ".join(p.decode() for p in pieces(line.encode(), _LINE_BYTES_MAX))

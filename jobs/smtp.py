@@ -9,7 +9,6 @@ Who a server says it is is checked against the certificates that the system trus
 
 import asyncio
 import ssl
-from email.message import EmailMessage
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -39,16 +38,19 @@ class Smtp:
             "password": unquote(parts.password) if parts.password else None,
             "use_tls": parts.scheme == "smtps",
             "start_tls": parts.scheme == "smtp",
-            "tls_context": context if parts.scheme != "smtp+plain" else None,
+            # Made once: it reads all certificates of the system.
+            "tls_context": (context or ssl.create_default_context()) if parts.scheme != "smtp+plain" else None,
             # Without one the library asks the name service, and waits for it.
             "local_hostname": sender.rpartition("@")[2],
             "timeout": _STEP_TIMEOUT_S,
         }
 
-    async def send(self, mail: EmailMessage, to: str) -> None:
+    async def send(self, mail: bytes, to: str) -> None:
+        # The address stands in the mail as it is spelt.
+        needs = None if to.isascii() and self.sender.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await aiosmtplib.send(mail, sender=self.sender, recipients=[to], **self._options)
+                await aiosmtplib.send(mail, sender=self.sender, recipients=[to], mail_options=needs, **self._options)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             raise _judged(*_first_of(refused), to) from None
         except aiosmtplib.SMTPDataError as refused:

@@ -44,18 +44,20 @@ class Outbox:
     def __init__(self, data_dir: str) -> None:
         self._folder = Path(data_dir) / "outbox"
 
-    async def send(self, mail: EmailMessage, to: str) -> None:
-        await asyncio.to_thread(self._write, mail)
-        _print(f"mail to {to}: {mail['Subject']}")
+    async def send(self, mail: bytes, to: str) -> None:
+        subject = await asyncio.to_thread(self._write, mail)
+        _print(f"mail to {to}: {subject}")
 
-    def _write(self, mail: EmailMessage) -> None:
+    def _write(self, raw: bytes) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
+        mail = message_from_bytes(raw, policy=policy.default)
         name = str(mail["Message-ID"]).strip("<>").partition("@")[0]
         half = self._folder / f"{name}.half"
-        half.write_bytes(mail.as_bytes())
+        half.write_bytes(raw)
         half.rename(self._folder / f"{name}.eml")
         for old in self._names()[_KEPT_MAX:]:
             (self._folder / f"{old}.eml").unlink(missing_ok=True)
+        return str(mail["Subject"])
 
     def _names(self) -> list[str]:
         """The newest first."""

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
-from tests.support.server import RunningServer
+from tests.conftest import business_of
+from tests.support.server import Api, Place, RunningServer, new_place, token_for
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -33,6 +35,26 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """On the browser's loop."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+# As everywhere, but on the browser's loop.
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def api(server: RunningServer, http: aiohttp.ClientSession) -> Api:
+    return Api(server, http, token_for(await business_of(server.dsn)))
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def place(api: Api) -> Place:
+    return await new_place(api)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def db(server: RunningServer) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(server.dsn)
+    yield connection
+    await connection.close()
 
 
 @pytest_asyncio.fixture(loop_scope="package")

@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open
@@ -13,7 +14,7 @@ from tests.rest.helpers import acting, new_business
 from tests.rest.people import PASSWORD, join, new_user
 from tests.support.server import Api, Place, new_place
 
-pytestmark = [pytest.mark.browser, pytest.mark.parity("B12")]
+pytestmark = [pytest.mark.browser, pytest.mark.parity("B12"), pytest.mark.asyncio(loop_scope="package")]
 
 NAME = "<img src=x onerror=document.title='owned'>"
 
@@ -30,7 +31,7 @@ class Salon:
         await expect(page.locator("#report")).to_be_visible()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def salon(api: Api, db: asyncpg.Connection) -> Salon:
     """A business of its own: today one booking that took place and one that was cancelled, three days ago another."""
     business_id = await new_business(api.server.dsn)

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import Open
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 
 _LATIN = re.compile(r"[A-Za-z]{2,}")
 # Names: of the product, of the demo's people and things, of formats and zones, and of the languages themselves.

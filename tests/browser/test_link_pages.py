@@ -8,7 +8,7 @@ from server.messaging import unsubscribe_token
 from tests.browser.conftest import Open
 from tests.support.server import SECRET, Place
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 
 
 async def test_a_guest_cancels_by_the_link_of_their_mail(open_page: Open, place: Place) -> None:

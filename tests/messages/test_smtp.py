@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ from tests.messages.mailbox import Mailbox
 SENDER = "no-reply@mail.example.com"
 
 
-def mail() -> EmailMessage:
+def mail() -> bytes:
     made = EmailMessage()
     made["From"], made["To"], made["Subject"], made["Message-ID"] = SENDER, "a@example.org", "x", "<1@example.com>"
     made.set_content("Grüße")
-    return made
+    return made.as_bytes(policy.SMTP)
 
 
 @pytest.fixture(scope="module")
