@@ -19,7 +19,7 @@ class Mail(Protocol):
     sender: str
 
     async def send(self, mail: bytes, to: str) -> None:
-        """`mail` is one as `jobs.mail` makes them. Raises `Undeliverable`, or `Later` for what may go better another time."""
+        """`mail` is as `jobs.mail` makes it. Raises `Undeliverable`, or `Later` for what may go better another time."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import format_datetime
 from typing import Final
@@ -87,7 +88,7 @@ def _mailbox(name: str, address: str) -> str:
     if not _ADDRESS.match(address):
         try:
             address = Address(addr_spec=address).addr_spec
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, MessageError) as error:
             raise Undeliverable("this is no mail address") from error
     name = _header(name)[:_NAME_CHARS_MAX]
     return f"{mime.phrase(name)}\r\n <{address}>" if name else address

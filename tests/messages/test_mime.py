@@ -120,5 +120,4 @@ def test_an_address_that_is_none_gets_nothing(address: str) -> None:
 
 
 def test_an_address_beyond_ascii_is_written_as_it_is() -> None:
-    mail = message_from_bytes(compose(letter(to="жанна@пример.example")), policy=policy.SMTPUTF8)
-    assert mail["To"].addresses[0].addr_spec == "жанна@пример.example"
+    assert '"Cleo Winter"\r\n <жанна@пример.example>\r\n'.encode() in compose(letter(to="жанна@пример.example"))
