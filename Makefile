@@ -49,9 +49,9 @@ test: lint ## lint, then every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # They read SLOTCAST_PROVE: `long` runs every seed and duration, `quick` or unset a short form.
-prove: setup ## faults and simulations in their long form (QUICK=1 for the short one)
+prove: setup ## faults, simulations and ten thousand mails in their long form (QUICK=1 for the short one)
 	@export SLOTCAST_PROVE=$(if $(filter-out 0,$(QUICK)),quick,long)
-	$(BIN)/python -m pytest tests/core/test_simulation.py tests/core/test_machine.py tests/faults --timeout=3600 $(ARGS)
+	$(BIN)/python -m pytest tests/core/test_simulation.py tests/core/test_machine.py tests/faults tests/messages/test_many.py --timeout=3600 $(ARGS)
 
 prove-quick: ## the fault tests in their short form
 	@$(MAKE) prove QUICK=1

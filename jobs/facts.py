@@ -110,6 +110,15 @@ async def booking(q: Queries, business_id: str, booking_id: str) -> Booking | No
     )
 
 
+async def staff(q: Queries, calendar_id: str) -> Person | None:
+    """Whose calendar it is, if they want to hear of it. Text messages, which cost money, they get none."""
+    for row in await q.fetch("staff_to_tell", [calendar_id]):
+        return Person(
+            name=row["name"], email=row["email"], chat_id=row["chat_id"], locale=row["locale"], user_id=row["id"]
+        )
+    return None
+
+
 async def owners(q: Queries, business_id: str) -> tuple[Business | None, list[Person]]:
     """The business and those who own it."""
     rows = await q.fetch("owners_to_tell", business_id, _OWNERS_MAX)

@@ -50,7 +50,7 @@ def invitation(
         f"DTEND:{_instant(end)}",
         f"SUMMARY:{plain(summary).translate(_ESCAPED)}",
         *([f"DESCRIPTION:{description.translate(_ESCAPED)}"] if description else ()),
-        *([f"LOCATION:{plain(place).translate(_ESCAPED)}"] if place else ()),
+        *([f"LOCATION:{plain(place).translate(_ESCAPED)}"] if plain(place) else ()),
         f"STATUS:{'CANCELLED' if method == 'CANCEL' else 'TENTATIVE' if tentative else 'CONFIRMED'}",
         "TRANSP:OPAQUE",
         f"ORGANIZER;{_person(*organizer)}",

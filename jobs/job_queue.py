@@ -130,9 +130,16 @@ class JobQueue:
 
     async def take_back(self) -> int:
         """Frees what workers had that are gone; how many jobs."""
+        overdue = await self._database.fetch("overdue_jobs", limits.jobs_at_once_max)
+        if not overdue:
+            return 0
+        lanes = sorted({r["lane"] for r in overdue if r["lane"] is not None})
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch("take_back_jobs", limits.jobs_at_once_max)
-            await self._move_up([r["lane"] for r in rows], transaction)
+            if lanes:
+                await transaction.value("lock_lanes", lanes)
+            rows = await transaction.fetch("take_back_jobs", [r["id"] for r in overdue])
+            if lanes:
+                await transaction.fetch("promote_jobs", lanes)
         return len(rows)
 
     # For operators
@@ -162,7 +169,7 @@ class JobQueue:
 
 def short(reason: str) -> str:
     """Fit for the database, whatever an error said."""
-    return reason.replace("\0", "")[: limits.job_reason_chars_max]
+    return reason.encode(errors="replace").decode().replace("\0", "")[: limits.job_reason_chars_max]
 
 
 def _check(job: NewJob) -> None:

@@ -13,7 +13,7 @@ from jobs import mime
 from jobs.channels import Undeliverable
 from jobs.texts import Rendered
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _ADDRESS: Final = re.compile(r"[^\s\x00-\x20\x7f()<>@,;:\\\"\[\]]+@[^\s\x00-\x20\x7f()<>@,;:\\\"\[\]]+\Z")
 """What nearly every address is like; others are taken apart."""
 _NAME_CHARS_MAX: Final = 200

@@ -19,7 +19,7 @@ from jobs.database import Queries
 from jobs.facts import Booking, Person
 from jobs.invitation import invitation
 from jobs.mail import Invitation, plain
-from jobs.outgoing import AboutBooking, Payload, ToAddress, ToOwners
+from jobs.outgoing import AboutBooking, Payload, ToAddress, ToOwners, ToStaff
 from jobs.queue import Hopeless, Job, Later
 from jobs.sealed import Sealed
 from jobs.texts import Texts
@@ -58,6 +58,8 @@ class Messages:
             raise Hopeless(f"there is no text for {payload.message}")
         if isinstance(payload, AboutBooking):
             await self._about_booking(job, payload)
+        elif isinstance(payload, ToStaff):
+            await self._to_staff(job, payload)
         elif isinstance(payload, ToOwners):
             await self._to_owners(job, payload)
         else:
@@ -84,19 +86,11 @@ class Messages:
         language = choose(person.locale, person.spoken, None, business.locale)
         manage = self._links.manage(booking) if booking.by_guest and kind not in _ENDED and booking.code else ""
         stop = self._links.unsubscribe(person.client_id) if kind == "reminder" and person.client_id else None
-        fields = {
-            "name": plain(person.name),
-            "business": plain(business.name),
-            "service": plain(booking.service),
+        fields = _facts(booking, person, start, language) | {
             "professional": plain(booking.professional),
-            "place": plain(", ".join(p for p in (booking.location, booking.location_address) if p)),
             "phone": plain(booking.location_phone or ""),
-            "when": texts.when(start, booking.time_zone, language),
-            "when_short": texts.when_short(start, booking.time_zone, language),
             "price": texts.price(booking.price_minor, booking.currency, language),
-            "attendees": booking.attendees,
             "reason": plain(booking.reason or "") if kind in ("cancelled", "rejected") else "",
-            "booking_code": booking.code or "",
             "manage_url": manage,
             "unsubscribe_url": stop.page if stop else "",
         }
@@ -143,6 +137,31 @@ class Messages:
             organizer=(booking.business.name, mail.sender),
             attendee=(person.name, person.email),
         )
+
+    async def _to_staff(self, job: Job, payload: ToStaff) -> None:
+        if job.business_id is None:
+            raise Hopeless("a message about a booking names its business")
+        booking = await facts.booking(self._database, job.business_id, payload.booking_id)
+        person = await facts.staff(self._database, payload.calendar_id)
+        if booking is None or person is None or (payload.message == "staff_requested" and booking.status != "pending"):
+            return
+        start = booking.start if payload.start is None else payload.start
+        language = choose(person.locale, None, None, booking.business.locale)
+        fields = _facts(booking, person, start, language) | {
+            "client": plain(booking.client.name) if booking.client else "",
+            "reason": plain(booking.reason or "") if payload.message == "staff_cancelled" else "",
+        }
+        message = Message(
+            kind=payload.message,
+            business=booking.business,
+            language=language,
+            said=self._texts.render(payload.message, language, fields),
+            booking_id=booking.id,
+            booking_code=booking.code,
+            start=start,
+            end=start + (booking.end - booking.start if payload.duration is None else payload.duration),
+        )
+        await self._send(job, person, message)
 
     async def _to_owners(self, job: Job, payload: ToOwners) -> None:
         if job.business_id is None:
@@ -254,6 +273,20 @@ class Messages:
         except Refused:
             log.warning("what came of message %s could not be written down", id_)
             raise
+
+
+def _facts(booking: Booking, person: Person, start: int, language: Language) -> dict[str, Any]:
+    """What everybody is told of a booking."""
+    return {
+        "name": plain(person.name),
+        "business": plain(booking.business.name),
+        "service": plain(booking.service),
+        "place": plain(", ".join(p for p in (booking.location, booking.location_address) if p)),
+        "when": texts.when(start, booking.time_zone, language),
+        "when_short": texts.when_short(start, booking.time_zone, language),
+        "attendees": booking.attendees,
+        "booking_code": booking.code or "",
+    }
 
 
 def message_id(job_id: str, recipient: str, channel: str) -> str:

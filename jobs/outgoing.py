@@ -28,6 +28,16 @@ class AboutBooking(msgspec.Struct, frozen=True, kw_only=True, tag_field="about",
     minutes: int | None = None
 
 
+class ToStaff(msgspec.Struct, frozen=True, kw_only=True, tag_field="about", tag="calendar", omit_defaults=True):
+    """Of a booking, to the professional whose calendar it is in. Times as above."""
+
+    message: str
+    calendar_id: str
+    booking_id: str
+    start: int | None = None
+    duration: int | None = None
+
+
 class ToOwners(msgspec.Struct, frozen=True, kw_only=True, tag_field="about", tag="business", omit_defaults=True):
     """To those who own the business. `fields` fill in the text."""
 
@@ -43,7 +53,7 @@ class ToAddress(msgspec.Struct, frozen=True, kw_only=True, tag_field="about", ta
     until: int
 
 
-Payload = AboutBooking | ToOwners | ToAddress
+Payload = AboutBooking | ToStaff | ToOwners | ToAddress
 
 
 def about_booking(message: str, event: JournalEvent, booking_id: str) -> NewJob:
@@ -58,6 +68,21 @@ def about_booking(message: str, event: JournalEvent, booking_id: str) -> NewJob:
         expires_at=data.get("expires_at"),
     )
     return _job(payload, event.business_id, f"{MESSAGE}:{event.calendar_id}:{event.version}", f"booking:{booking_id}")
+
+
+def to_staff(message: str, event: JournalEvent) -> NewJob:
+    """The same for the professional."""
+    booking_id = event.data["id"]
+    payload = ToStaff(
+        message=message,
+        calendar_id=event.calendar_id,
+        booking_id=booking_id,
+        start=event.data.get("start"),
+        duration=event.data.get("duration"),
+    )
+    return _job(
+        payload, event.business_id, f"{MESSAGE}:staff:{event.calendar_id}:{event.version}", f"staff:{booking_id}"
+    )
 
 
 def reminder(business_id: str, booking_id: str, start: int, minutes: int) -> NewJob:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from jobs.channels import Undeliverable
+from jobs.mail import plain
 from jobs.queue import Later
 
 _STEP_TIMEOUT_S: Final = 15.0
@@ -76,4 +77,4 @@ def _judged(code: int, message: str, to: str) -> Exception:
 
 def _without(to: str, text: str) -> str:
     """What a server says may be kept for longer than the address it says it of."""
-    return " ".join(text.replace(to, "…").split())[:300]
+    return plain(text.replace(to, "…"))[:300]

@@ -24,8 +24,8 @@ DOMAIN: Final = "mail"
 """The catalogue that the templates are translated by."""
 
 _NONE: Final[dict[str, Any]] = dict.fromkeys(
-    ("name", "business", "service", "when", "when_short", "professional", "place", "phone", "price", "reason", "until",
-     "booking_code", "code", "manage_url", "unsubscribe_url", "day", "url"), "",
+    ("name", "business", "service", "when", "when_short", "professional", "client", "place", "phone", "price",
+     "reason", "until", "booking_code", "code", "manage_url", "unsubscribe_url", "day", "url"), "",
 ) | {"attendees": 0, "minutes": 0, "ended": False}  # fmt: skip
 """Everything that a text may speak of."""
 _LOCALES: Final[dict[Language, Locale]] = {"en": Locale("en", "GB"), "ru": Locale("ru"), "kk": Locale("kk")}
@@ -133,6 +133,7 @@ def _sample(**more: Any) -> dict[str, Any]:
         "when": when(1_800_000_000_000_000, "Europe/Berlin", "en"),
         "when_short": when_short(1_800_000_000_000_000, "Europe/Berlin", "en"),
         "professional": "Ada Sommer",
+        "client": "Cleo Winter",
         "place": "Mitte, Torstraße 1, Berlin",
         "phone": "+49 30 901820",
         "price": price(3500, "EUR", "en"),

@@ -32,6 +32,7 @@ Secret = Callable[[str, int], str]
 
 _PROBE_S: Final = 30.0
 """For how long one delivery that looks after a target in trouble keeps others from it, should its worker die."""
+_LOOK_AGAIN_S: Final = 1.0
 _JITTER: Final = 0.1
 _SPREAD_S: Final = 5.0
 _PATIENCE_S: Final = 0.5
@@ -165,7 +166,8 @@ class WebhookSender:
         if wait <= 0:
             if await deliveries.may_try(self._database, delivery.webhook_id, _PROBE_S):
                 return
-            wait = 1.0
+            # Soon it is known how the target is: not for as long as the claim stands, which is for a worker that dies.
+            wait = _LOOK_AGAIN_S
         raise Later("the target is in trouble", wait + random.uniform(0.0, _SPREAD_S), tried=False)
 
     async def _send(self, delivery: Outgoing) -> Tried:

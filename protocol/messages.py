@@ -12,6 +12,7 @@ Outcome = Literal["sent", "failed", "refused", "skipped"]
 MessageKind = Literal[
     "confirmation", "pending", "approved", "rejected", "cancelled", "rescheduled", "expired", "reminder",
     "waitlist_hold", "verification_code", "trial_ending", "business_approved", "webhook_disabled",
+    "staff_booked", "staff_requested", "staff_cancelled", "staff_moved",
 ]  # fmt: skip
 ReminderMinutes = Annotated[int, Meta(ge=limits.reminder_minutes_min, le=limits.reminder_minutes_max)]
 CallbackUrl = Annotated[

@@ -155,6 +155,7 @@ class User(Answer, kw_only=True):
     phone_verified: bool
     chat_id: int | None
     locale: str
+    booking_messages: bool
     super_admin: bool
     disabled: bool
     created_at: str
@@ -165,12 +166,14 @@ class User(Answer, kw_only=True):
 
 class UserPatch(Body, kw_only=True):
     """A new password, e-mail, username or phone needs the `current_password`. A new password ends all other
-    sessions; a new e-mail or phone has to be verified again.
+    sessions; a new e-mail or phone has to be verified again. `booking_messages` is whether a professional is told of
+    bookings in their calendar.
     """
 
     name: Name | UnsetType = UNSET
     locale: Locale | UnsetType = UNSET
     chat_id: ChatId | UnsetType | None = UNSET
+    booking_messages: bool | UnsetType = UNSET
     email: Email | UnsetType | None = UNSET
     username: Username | UnsetType | None = UNSET
     phone: Phone | UnsetType | None = UNSET

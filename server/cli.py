@@ -135,7 +135,9 @@ def migrate_new(name: str) -> None:
     if not name.replace("_", "").isalnum():
         raise _fail("a migration's name is letters, digits and underscores")
     existing = sorted(p.stem for p in MIGRATIONS_DIR.glob("*.sql"))
-    path = MIGRATIONS_DIR / f"{datetime.now(UTC):%Y%m%d}_{len(existing) + 1:02d}_{name}.sql"
+    # After the last of all days: they are applied in the order of their names.
+    number = max((int(stem.split("_")[1]) for stem in existing), default=0) + 1
+    path = MIGRATIONS_DIR / f"{datetime.now(UTC):%Y%m%d}_{number:02d}_{name}.sql"
     depends = existing[-1] if existing else ""
     path.write_text(f"-- {name}\n-- depends: {depends}\n\n-- migrate: apply\n\n-- migrate: rollback\n")
     typer.echo(str(path))

@@ -20,6 +20,7 @@ from jobs.outgoing import CODE, MESSAGE
 from jobs.pace import Pace
 from jobs.queue import Follower, Handler, Job
 from jobs.reminders import REMINDER, Reminders, Reminding
+from jobs.staff import StaffNotices
 from jobs.webhooks import Announcements, WebhookFollower, WebhookSender
 from jobs.worker import Spawn, Worker
 from protocol.errors import Refused
@@ -60,7 +61,7 @@ class Tools:
 
 
 def followers(tools: Tools) -> list[Follower]:
-    return [AnalyticsFollower(), WebhookFollower(), Notifications(), Reminders(tools.clock)]
+    return [AnalyticsFollower(), WebhookFollower(), Notifications(), StaffNotices(), Reminders(tools.clock)]
 
 
 def handlers(tools: Tools) -> dict[str, Handler]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-AT_ONCE_MAX: Final = 16
+AT_ONCE_MAX: Final = 64
+"""More than targets whose name servers do not answer can keep waiting: look-ups outlive those who asked for them."""
 ADDRESSES_MAX: Final = 8
 
 

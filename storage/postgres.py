@@ -112,7 +112,8 @@ class Database:
         """Politely, or after `timeout_s` as it comes."""
         try:
             await asyncio.wait_for(self._pool.close(), timeout_s)
-        except TimeoutError:
+        except CLIENT_ERRORS:
+            # It hangs, or its connections are gone already.
             self._pool.terminate()
 
     @asynccontextmanager

@@ -113,6 +113,7 @@ def _user(row: Any) -> said.User:
         phone_verified=row["phone_verified_at"] is not None,
         chat_id=row["chat_id"],
         locale=row["locale"],
+        booking_messages=row["booking_messages"],
         super_admin=row["super_admin"],
         disabled=row["disabled_at"] is not None,
         created_at=stamp(row["created_at"]),
@@ -141,6 +142,6 @@ async def update_user(q: Queries, user_id: str, given: dict[str, Any], checked_h
 
     `given` are new values by name. Raises `Refused(conflict)` when another user has that e-mail, username or phone.
     """
-    names = ("name", "locale", "chat_id", "email", "username", "phone", "password_hash")
+    names = ("name", "locale", "chat_id", "email", "username", "phone", "password_hash", "booking_messages")
     flags, values = [n in given for n in names], [given.get(n) for n in names]
     return await q.value("update_user", user_id, *flags, *values, checked_hash) is not None

@@ -78,7 +78,9 @@ async def _given(call: Call[said.UserPatch, Any], now: said.User) -> dict[str, A
     """The new values, in their one spelling; what is the same as before is left out."""
     b = call.body
     business = await call.node.businesses.get(call.business_id) if call.business_id else None
-    given: dict[str, Any] = {n: v for n in ("name", "locale", "chat_id") if (v := getattr(b, n)) is not UNSET}
+    given: dict[str, Any] = {
+        n: v for n in ("name", "locale", "chat_id", "booking_messages") if (v := getattr(b, n)) is not UNSET
+    }
     if b.email is not UNSET:
         given["email"] = b.email and identity.email(b.email)
     if b.username is not UNSET:

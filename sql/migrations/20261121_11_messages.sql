@@ -40,6 +40,8 @@ ALTER TABLE services
     ADD COLUMN reminder_minutes int[] NOT NULL DEFAULT '{1440,120}'
         CHECK (cardinality(reminder_minutes) <= 5 AND 0 < ALL (reminder_minutes));
 ALTER TABLE businesses ADD COLUMN chat_callback_url text;
+-- Whether a professional is told of bookings in their calendar.
+ALTER TABLE users ADD COLUMN booking_messages boolean NOT NULL DEFAULT true;
 -- Reminders that wait, to take them back when their booking moves.
 CREATE INDEX jobs_reminding ON jobs ((payload ->> 'booking_id')) WHERE kind = 'reminder' AND state = 'waiting';
 
@@ -53,6 +55,7 @@ CREATE VIEW bookables AS
 
 DROP VIEW bookables;
 DROP INDEX jobs_reminding;
+ALTER TABLE users DROP COLUMN booking_messages;
 ALTER TABLE businesses DROP COLUMN chat_callback_url;
 ALTER TABLE services DROP COLUMN reminder_minutes;
 DROP TABLE client_preferences, messages;

@@ -17,10 +17,11 @@ CREATE TABLE webhooks (
     disabled_at    timestamptz,
     disabled_why   text,
     -- Since when nothing has arrived, and how often in a row the target itself was in trouble; while it is, one delivery at a
-    -- time is tried, not before `try_after`.
+    -- time is tried, not before `try_after`, and it has until `probed_until` to tell what came of it.
     failing_since  timestamptz,
     failures       int NOT NULL DEFAULT 0,
     try_after      timestamptz,
+    probed_until   timestamptz,
     created_by     text NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),

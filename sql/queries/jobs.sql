@@ -70,29 +70,43 @@ FROM mine WHERE jobs.id = mine.id
 RETURNING jobs.id, kind, payload, business_id, key, lane, attempts, attempts_max, place;
 
 -- name: finish_jobs
--- Only what the same holder still has. `tries` is 0 for what was given back untried.
+-- Only what the same holder still has. `tries` is 0 for what was given back untried. Rows are locked by id: leases of the same
+-- jobs may be renewed meanwhile.
+WITH mine AS (
+    SELECT f.*, j.id AS job FROM jobs j
+    JOIN jsonb_to_recordset($1::jsonb) AS f (id uuid, holder uuid, state text, pause_s float8, tries int, reason text)
+        ON j.id = f.id AND j.holder = f.holder
+    ORDER BY j.id FOR NO KEY UPDATE OF j
+)
 UPDATE jobs SET state = f.state, reason = f.reason, holder = NULL, leased_until = NULL, updated_at = now(),
     run_at = CASE WHEN f.state = 'waiting' THEN now() + f.pause_s * interval '1 second' ELSE jobs.run_at END,
     attempts = jobs.attempts - 1 + f.tries,
     payload = CASE WHEN f.state = 'done' THEN NULL ELSE jobs.payload END
-FROM jsonb_to_recordset($1::jsonb) AS f (id uuid, holder uuid, state text, pause_s float8, tries int, reason text)
-WHERE jobs.id = f.id AND jobs.holder = f.holder
+FROM mine f WHERE jobs.id = f.job AND jobs.holder = f.holder
 RETURNING jobs.id;
 
 -- name: renew_jobs
+WITH mine AS (
+    SELECT j.id, j.holder FROM jobs j JOIN unnest($1::uuid[], $2::uuid[]) AS m (id, holder)
+        ON j.id = m.id AND j.holder = m.holder
+    ORDER BY j.id FOR NO KEY UPDATE OF j
+)
 UPDATE jobs SET leased_until = now() + $3::float8 * interval '1 second'
-FROM unnest($1::uuid[], $2::uuid[]) AS mine (id, holder)
-WHERE jobs.id = mine.id AND jobs.holder = mine.holder RETURNING jobs.id;
+FROM mine WHERE jobs.id = mine.id AND jobs.holder = mine.holder RETURNING jobs.id;
+
+-- name: overdue_jobs
+-- In the hands of workers that were not heard of.
+SELECT id::text, lane FROM jobs WHERE state = 'working' AND leased_until < now() ORDER BY leased_until LIMIT $1::int;
 
 -- name: take_back_jobs
--- From workers that were not heard of; what was tried too often is not tried again.
+-- What was tried too often is not tried again. Their lanes are locked.
 UPDATE jobs SET state = CASE WHEN attempts < attempts_max THEN 'waiting' ELSE 'dead' END,
     run_at = now() + (attempts - 1) * random() * interval '5 seconds', holder = NULL, leased_until = NULL,
     reason = 'the worker that had it did not come back', updated_at = now()
 WHERE id IN (
-    SELECT id FROM jobs WHERE state = 'working' AND leased_until < now()
-    ORDER BY leased_until LIMIT $1::int FOR UPDATE SKIP LOCKED)
-RETURNING lane;
+    SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND state = 'working' AND leased_until < now()
+    ORDER BY id FOR UPDATE SKIP LOCKED)
+RETURNING 1;
 
 -- name: list_jobs
 SELECT id::text, kind, business_id::text, state, key, lane, run_at, attempts, attempts_max, reason, created_at, updated_at

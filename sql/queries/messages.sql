@@ -1,5 +1,6 @@
 -- name: booking_to_tell
--- What a message about a booking says, and to whom. One that was erased or removed has nobody to tell.
+-- What a message about a booking says, and to whom. A client who was erased or removed is nobody to tell, and of a business
+-- that was removed nothing is told.
 SELECT b.id::text, b.business_id::text, b.calendar_id::text, b.code, b.status, b.start_at, b.end_at, b.attendees,
     b.version, b.cancelled_by, b.reason, b.manage_hash IS NOT NULL AS by_guest, b.client_id::text, b.expires_at,
     n.name AS business, n.slug, n.locale AS business_locale, n.chat_callback_url,
@@ -17,7 +18,15 @@ LEFT JOIN locations l ON l.id = p.location_id
 LEFT JOIN clients k ON k.id = b.client_id AND k.deleted_at IS NULL AND k.erased_at IS NULL
 LEFT JOIN users u ON u.id = k.user_id AND u.disabled_at IS NULL
 LEFT JOIN client_preferences f ON f.client_id = k.id
-WHERE b.business_id = $1::uuid AND b.id = $2::uuid;
+WHERE b.business_id = $1::uuid AND b.id = $2::uuid AND n.deleted_at IS NULL;
+
+-- name: staff_to_tell
+-- Who has these calendars, as far as they want to hear of bookings.
+SELECT p.id::text AS calendar_id, u.id::text, u.name, u.email, u.chat_id, u.locale
+FROM memberships m
+JOIN professionals p ON p.id = m.professional_id AND p.deleted_at IS NULL
+JOIN users u ON u.id = m.user_id AND u.disabled_at IS NULL AND u.booking_messages
+WHERE m.professional_id = ANY ($1::uuid[]) AND m.deleted_at IS NULL;
 
 -- name: owners_to_tell
 -- $2 of them, with the business they own.

@@ -16,14 +16,14 @@ FROM users
 WHERE id = $1::uuid;
 
 -- name: user_by_id
-SELECT id::text, name, email, email_verified_at, username, phone, phone_verified_at, chat_id, locale, super_admin,
-    disabled_at, created_at
+SELECT id::text, name, email, email_verified_at, username, phone, phone_verified_at, chat_id, locale,
+    booking_messages, super_admin, disabled_at, created_at
 FROM users WHERE id = $1::uuid;
 
 -- name: list_users
 -- Filters that are NULL are off. $1 narrows to the members of a business.
 SELECT u.id::text, u.name, u.email, u.email_verified_at, u.username, u.phone, u.phone_verified_at, u.chat_id, u.locale,
-    u.super_admin, u.disabled_at, u.created_at, m.business_id::text, m.id::text AS membership_id, m.role
+    u.booking_messages, u.super_admin, u.disabled_at, u.created_at, m.business_id::text, m.id::text AS membership_id, m.role
 FROM users u LEFT JOIN memberships m ON m.user_id = u.id AND m.business_id = $1::uuid AND m.deleted_at IS NULL
 WHERE ($1::uuid IS NULL OR m.id IS NOT NULL)
     AND ($2::text IS NULL OR m.role = $2)
@@ -35,18 +35,19 @@ WHERE ($1::uuid IS NULL OR m.id IS NOT NULL)
 ORDER BY u.id LIMIT $8;
 
 -- name: update_user
--- $2..$8 say which columns are given, $9..$15 their values. What is new is not verified yet.
-UPDATE users SET name = CASE WHEN $2 THEN $9 ELSE name END,
-    locale = CASE WHEN $3 THEN $10 ELSE locale END,
-    chat_id = CASE WHEN $4 THEN $11 ELSE chat_id END,
-    email_verified_at = CASE WHEN $5 AND $12 IS DISTINCT FROM email THEN NULL ELSE email_verified_at END,
-    email = CASE WHEN $5 THEN $12 ELSE email END,
-    username = CASE WHEN $6 THEN $13 ELSE username END,
-    phone_verified_at = CASE WHEN $7 AND $14 IS DISTINCT FROM phone THEN NULL ELSE phone_verified_at END,
-    phone = CASE WHEN $7 THEN $14 ELSE phone END,
-    password_hash = CASE WHEN $8 THEN $15 ELSE password_hash END,
+-- $2..$9 say which columns are given, $10..$17 their values. What is new is not verified yet.
+UPDATE users SET name = CASE WHEN $2 THEN $10 ELSE name END,
+    locale = CASE WHEN $3 THEN $11 ELSE locale END,
+    chat_id = CASE WHEN $4 THEN $12 ELSE chat_id END,
+    email_verified_at = CASE WHEN $5 AND $13 IS DISTINCT FROM email THEN NULL ELSE email_verified_at END,
+    email = CASE WHEN $5 THEN $13 ELSE email END,
+    username = CASE WHEN $6 THEN $14 ELSE username END,
+    phone_verified_at = CASE WHEN $7 AND $15 IS DISTINCT FROM phone THEN NULL ELSE phone_verified_at END,
+    phone = CASE WHEN $7 THEN $15 ELSE phone END,
+    password_hash = CASE WHEN $8 THEN $16 ELSE password_hash END,
+    booking_messages = CASE WHEN $9 THEN $17 ELSE booking_messages END,
     updated_at = now()
-WHERE id = $1::uuid AND ($16::text IS NULL OR password_hash = $16) RETURNING id::text;
+WHERE id = $1::uuid AND ($18::text IS NULL OR password_hash = $18) RETURNING id::text;
 
 -- name: set_user_disabled
 UPDATE users SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END, updated_at = now()

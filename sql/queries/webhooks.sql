@@ -26,6 +26,7 @@ UPDATE webhooks SET url = $3, description = $4, events = $5::text[], updated_at 
     -- Of one that was disabled by hand, nobody wants to know what it missed.
     failing_since = CASE WHEN NOT $7 AND ($6 OR disabled_at IS NOT NULL) THEN failing_since END,
     try_after = CASE WHEN NOT $7 THEN try_after END,
+    probed_until = CASE WHEN NOT $7 THEN probed_until END,
     failures = CASE WHEN $7 THEN 0 ELSE failures END
 WHERE business_id = $1::uuid AND id = $2::uuid RETURNING *;
 
@@ -89,8 +90,9 @@ WHERE d.id = $1::uuid;
 -- name: claim_try
 -- Of a target in trouble: one delivery gets through, and $2 seconds later, if nothing was heard of it, the next. All do once it
 -- is well again.
-UPDATE webhooks SET try_after = CASE WHEN failures > 0 THEN now() + $2::float8 * interval '1 second' END
-WHERE id = $1::uuid AND (failures = 0 OR try_after IS NULL OR try_after <= now()) RETURNING id;
+UPDATE webhooks SET probed_until = CASE WHEN failures > 0 THEN now() + $2::float8 * interval '1 second' END
+WHERE id = $1::uuid AND (failures = 0
+    OR (coalesce(try_after <= now(), true) AND coalesce(probed_until <= now(), true))) RETURNING id;
 
 -- name: note_try
 -- $2 is the new state, $3 the try, $4 what the target said, $5 the seconds until the next try.
@@ -109,14 +111,14 @@ WITH arrived AS (
         last_tries = jsonb_path_query_array(last_tries || $2::jsonb, '$[last - 9 to last]')
     WHERE id = $1::uuid RETURNING webhook_id
 )
-UPDATE webhooks SET failures = 0, failing_since = NULL, try_after = NULL
+UPDATE webhooks SET failures = 0, failing_since = NULL, try_after = NULL, probed_until = NULL
 WHERE id = (SELECT webhook_id FROM arrived) AND (failures > 0 OR failing_since IS NOT NULL);
 
 -- name: webhook_failed
 -- $2: the target itself is in trouble, and is to be left alone for longer each time, $3 seconds at least and $4 at most;
 -- otherwise it only did not like what it got. With $5 it is disabled at once, else after $6 seconds of nothing but failures.
 UPDATE webhooks SET failures = CASE WHEN $2::boolean THEN failures + 1 ELSE 0 END,
-    failing_since = coalesce(failing_since, now()),
+    failing_since = coalesce(failing_since, now()), probed_until = NULL,
     try_after = CASE WHEN $2 THEN now() + least($4::float8, $3::float8 * 2.0 ^ least(failures, 20)) * interval '1 second' END,
     disabled_at = CASE WHEN $5::text IS NOT NULL OR failing_since < now() - $6::float8 * interval '1 second' THEN now() END,
     disabled_why = CASE WHEN $5::text IS NOT NULL THEN $5

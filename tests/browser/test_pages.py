@@ -128,7 +128,8 @@ async def test_nothing_scrolls_sideways_on_a_small_screen(open_page: Open, width
 
 async def test_the_api_page_lists_the_operations(open_page: Open, api: Api) -> None:
     page = await open_page("/docs")
-    await expect(page.locator(".opblock").first).to_be_visible()
+    # A page of a hundred operations takes a while to be laid out on a busy machine.
+    await expect(page.locator(".opblock").first).to_be_visible(timeout=20_000)
     document = (await api.get("/openapi.json")).json
     operations = [
         m for path in document["paths"].values() for m in path if m in ("get", "post", "put", "patch", "delete")

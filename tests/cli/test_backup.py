@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 
 from server.backup import BackupError, dump, restore, without_password
-from storage import migrations
 from tests.cli.conftest import Cli, one_line
 from tests.conftest import business_of
 from tests.rest.helpers import book
@@ -60,7 +59,7 @@ async def test_what_was_booked_is_there_again(
 ) -> None:
     """Everything that was acknowledged before; with bookings under way, a state that was true at one moment."""
     fresh_server.start()
-    file, restored = tmp_path / "one.dump", await postgres.new_database()
+    file, restored = tmp_path / "one.dump", await postgres.empty_database()
     async with aiohttp.ClientSession() as http:
         api = Api(fresh_server, http, token_for(await business_of(fresh_server.dsn)))
         place = await new_place(api)
@@ -104,7 +103,6 @@ async def _book_on(place: Place, stop: asyncio.Event) -> int:
 def filled(postgres: TestPostgres) -> str:
     """A database with the schema and some rows."""
     dsn = postgres.new_database_sync()
-    asyncio.run(migrations.up(dsn))
 
     async def fill() -> None:
         connection = await asyncpg.connect(dsn)
@@ -121,7 +119,8 @@ def filled(postgres: TestPostgres) -> str:
 
 def test_it_comes_back_row_by_row_or_not_at_all(filled: str, postgres: TestPostgres, tmp_path: Path) -> None:
     """Of a file that is cut off nothing is restored."""
-    whole, cut, other = tmp_path / "whole.dump", tmp_path / "cut.dump", postgres.new_database_sync()
+    whole, cut = tmp_path / "whole.dump", tmp_path / "cut.dump"
+    other = asyncio.run(postgres.empty_database())
     dump(filled, whole)
     for bad in (whole.read_bytes()[:-2000], os.urandom(1000), b""):
         cut.write_bytes(bad)

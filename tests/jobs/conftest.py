@@ -1,12 +1,10 @@
 """Tests of jobs share one migrated database, one after the other."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from protocol import limits
-from storage import migrations
 from tests.jobs.hooks import Hooks
 from tests.jobs.targets import Target, serving
 from tests.jobs.workshop import Workshop
@@ -15,9 +13,14 @@ from tests.support.postgres import TestPostgres
 
 @pytest.fixture(scope="session")
 def jobs_dsn(postgres: TestPostgres) -> str:
-    dsn = postgres.new_database_sync()
-    asyncio.run(migrations.up(dsn))
-    return dsn
+    return postgres.new_database_sync()
+
+
+@pytest.fixture(autouse=True)
+def alert_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes due is looked for more often: these tests have short pauses."""
+    monkeypatch.setattr("jobs.worker._LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("jobs.followers._LOOK_EVERY_S", 0.1)
 
 
 @pytest.fixture
@@ -44,3 +47,4 @@ def hurried_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "webhook_rest_s", 0.01)
     monkeypatch.setattr(limits, "webhook_rest_max_s", 0.05)
     monkeypatch.setattr("jobs.webhooks._SPREAD_S", 0.01)
+    monkeypatch.setattr("jobs.webhooks._LOOK_AGAIN_S", 0.05)

@@ -99,6 +99,34 @@ async def test_a_target_that_is_well_again_gets_everything(
     assert await hooks.health(hook) == (0, None, None)
 
 
+async def test_who_looks_whether_a_target_is_well_again_keeps_others_for_no_longer_than_that(
+    hooks: Hooks, target: Target, hurried_webhooks: None
+) -> None:
+    """They come again as soon as it may be known; not when the one who looked could be taken for dead."""
+    is_well = asyncio.Event()
+
+    async def in_the_end(_: Any) -> web.Response:
+        await is_well.wait()
+        return web.Response()
+
+    target.answer = in_the_end
+    business = await hooks.business()
+    hook = await hooks.hook(business, target.url)
+    await hooks.set(hook, "failures = 3, failing_since = now(), try_after = now()")
+    for _ in range(5):
+        await hooks.happen(business, new_id(), booked(new_id()))
+    put_off = "SELECT coalesce(max(run_at - updated_at), '0') FROM jobs WHERE reason = 'the target is in trouble'"
+    async with hooks.sending():
+        assert await eventually(lambda: hooks.shop.db.fetchval(
+            "SELECT count(*) = 4 FROM jobs WHERE reason = 'the target is in trouble'"))  # fmt: skip
+        assert (await hooks.shop.db.fetchval(put_off)).total_seconds() < 2
+        assert len(target.received) == 1
+        is_well.set()
+        assert await hooks.shop.all_ended()
+    assert await hooks.states(hook) == ["delivered"] * 5
+    assert await hooks.health(hook) == (0, None, None)
+
+
 async def test_targets_that_hang_hold_up_nobody_else(hooks: Hooks, target: Target) -> None:
     """Neither another webhook of the business nor another business, with few workers."""
     async with serving(Target()) as dead:

@@ -31,7 +31,7 @@ def test_pauses_grow_and_have_an_end() -> None:
 @pytest.mark.parity("C11")
 async def test_a_poisoned_job_dies_with_its_reason_and_stops_nobody(shop: Workshop, hurried: None) -> None:
     async def poisoned(job: Job) -> None:
-        raise RuntimeError(f"no \0 more {job.attempt}" + "!" * 5000)
+        raise RuntimeError(f"no \0 more \udcff{job.attempt}" + "!" * 5000)
 
     hand = Hand()
     await shop.put(
@@ -43,7 +43,7 @@ async def test_a_poisoned_job_dies_with_its_reason_and_stops_nobody(shop: Worksh
         assert await shop.all_ended()
     [dead] = await shop.jobs("state = 'dead'")
     assert (dead["kind"], dead["attempts"]) == ("bad", 3)
-    assert dead["reason"].startswith("RuntimeError: no  more 3!")
+    assert dead["reason"].startswith("RuntimeError: no  more ?3!")
     assert len(dead["reason"]) == limits.job_reason_chars_max
     assert len(hand.seen) == 21
     assert worker.tries == {("bad", "again"): 2, ("bad", "dead"): 1, ("good", "done"): 21}

