@@ -31,6 +31,7 @@ _REST_S: Final = 0.02
 """Between two passes, so that what happens meanwhile is read together."""
 _TRIES_MAX: Final = 5
 _PAUSE_MAX_S: Final = 60.0
+_LESS: Final = 8
 
 DIGEST: Final = "digest"
 """The kind of job that stands for an event a follower failed on."""
@@ -67,6 +68,8 @@ class Following:
         self._awake = asyncio.Event()
         self._failures: Counter[tuple[str, int]] = Counter()
         self._not_before: dict[tuple[str, int], float] = {}
+        self._at_once: dict[str, int] = {}
+        """How many events a follower gets that took too long over more."""
         self.read: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
@@ -111,13 +114,24 @@ class Following:
             name, shard = row["name"], row["shard"]
             if self._not_before.get((name, shard), 0.0) <= now:
                 behind[name][shard] = row["seq"]
-        more = False
+        more, put_off = False, None
         memory: dict[tuple[tuple[int, int], ...], list[JournalEvent]] = {}
         for name, positions in behind.items():
             where = tuple(positions.items())
             if where not in memory:
                 memory[where] = await self._events(positions)
-            more |= await self._follow(self._followers[name], positions, memory[where])
+            at_once = self._at_once.get(name, limits.follower_events_max)
+            try:
+                more |= await self._follow(self._followers[name], positions, memory[where][:at_once])
+            except Refused as refused:
+                # The database was there a moment ago: others are not to wait for this one, which may have had too much.
+                put_off = refused
+                self._at_once[name] = max(1, at_once // _LESS)
+            else:
+                if at_once < limits.follower_events_max:
+                    self._at_once[name] = at_once * 2
+        if put_off is not None:
+            raise put_off
         return more
 
     async def _follow(self, follower: Follower, positions: Positions, events: list[JournalEvent]) -> bool:
@@ -158,9 +172,12 @@ class Following:
             self._not_before[where] = asyncio.get_running_loop().time() + min(2.0 ** (tries - 1), _PAUSE_MAX_S)
             return False
         del self._failures[where]
-        async with self._database.transaction() as transaction:
-            await self._advance(follower.name, positions, events, transaction)
-            await self._queue.bury(_undigested(follower.name, event), f"{type(error).__name__}: {error}", transaction)
+        # Somebody else may have given it up meanwhile.
+        with suppress(Moved):
+            async with self._database.transaction() as transaction:
+                await self._advance(follower.name, positions, events, transaction)
+                reason = f"{type(error).__name__}: {error}"
+                await self._queue.bury(_undigested(follower.name, event), reason, transaction)
         return True
 
     async def _digest(self, follower: Follower, positions: Positions, events: list[JournalEvent]) -> None:

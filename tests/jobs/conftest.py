@@ -20,7 +20,9 @@ def jobs_dsn(postgres: TestPostgres) -> str:
 def alert_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes due is looked for more often: these tests have short pauses."""
     monkeypatch.setattr("jobs.worker._LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("jobs.worker._AWAY_S", 0.1)
     monkeypatch.setattr("jobs.followers._LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("jobs.followers._AWAY_S", 0.1)
 
 
 @pytest.fixture

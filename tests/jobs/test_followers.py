@@ -1,6 +1,7 @@
 """Followers: each event is digested once, in order, whoever else follows, and whatever breaks on the way."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from jobs import followers
 from jobs.followers import Following, Overheard
 from jobs.queue import Digest, Follower, JournalEvent, NewJob
 from protocol import limits
+from protocol.errors import Refused
 from tests.jobs.workshop import SHARDS, Hand, Recorder, Workshop, spawn
 from tests.support.server import eventually
 
@@ -128,6 +130,47 @@ async def test_an_event_nobody_can_read_stops_nobody(shop: Workshop, monkeypatch
     broken.fails_on = set()
     await runner.digest_again("broken", 1, 3)
     assert (await made_of(shop, "broken"))[-1] == (1, 3)
+
+
+async def test_who_takes_too_long_over_much_gets_less_and_holds_up_nobody(shop: Workshop) -> None:
+    class Slow(Recorder):
+        async def digest(self, events: Sequence[JournalEvent], transaction: Any) -> Digest:
+            if len(events) > 10:
+                raise Refused("unavailable")
+            return await super().digest(events, transaction)
+
+    await shop.happen(30, 30)
+    runner = await following(shop, Slow("slow"), Recorder("whole"))
+    with pytest.raises(Refused):
+        await runner.once()
+    assert await positions(shop, "whole") == dict(enumerate([30, 30, *[0] * 14]))
+
+    async def gone_on() -> bool:
+        with contextlib.suppress(Refused):
+            await runner.once()
+        return sum((await positions(shop, "slow")).values()) == 60
+
+    assert await eventually(gone_on, 30)
+    assert sorted(await made_of(shop, "slow")) == [(s, q) for s in range(2) for q in range(1, 31)]
+
+
+async def test_two_who_give_up_an_event_at_once_bury_it_once(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second finds that it has been read, and goes on."""
+    monkeypatch.setattr(followers, "_TRIES_MAX", 1)
+    waited = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+
+    class InTheWay(Recorder):
+        async def digest(self, events: Sequence[JournalEvent], transaction: Any) -> Digest:
+            assert await eventually(lambda: shop.db.fetchval(waited))
+            raise ValueError("cannot read it")
+
+    await shop.happen(1)
+    runners = [await following(shop, InTheWay()) for _ in range(2)]
+    assert await asyncio.gather(*(r.once() for r in runners)) == [True, True]
+    assert len(await shop.jobs("kind = 'digest' AND state = 'dead'")) == 1
+    assert (await positions(shop))[0] == 1
 
 
 async def test_a_new_follower_begins_at_the_start_or_at_what_comes(shop: Workshop) -> None:

@@ -142,6 +142,22 @@ async def test_changes_of_the_same_lanes_do_not_wait_in_a_circle(shop: Workshop)
     assert rows[0]["deadlocks"] == 0
 
 
+async def test_what_is_taken_back_waits_for_its_lane_before_it_keeps_others_waiting(shop: Workshop) -> None:
+    """As everybody does who changes jobs of a lane: nobody waits in a circle."""
+    await shop.put(job(1, lane="l"), job(2, lane="l"))
+    _, [taken] = await shop.queue.take(ALL, 0.0)
+    waits = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    async with shop.database.transaction() as other:
+        await other.value("lock_lanes", ["l"])
+        taking_back = asyncio.ensure_future(shop.queue.take_back())
+        assert await eventually(lambda: shop.db.fetchval(waits))
+        await shop.db.fetchrow("SELECT id FROM jobs WHERE id = $1 FOR UPDATE NOWAIT", taken.id)
+    assert await taking_back == 1
+    assert [j["state"] for j in await shop.jobs()] == ["waiting", "behind"]
+
+
 async def test_a_lease_that_ends_gives_the_job_to_somebody_else(shop: Workshop) -> None:
     """Under the same id; who had it before ends nothing any more, and a lease that is renewed does not end."""
     await shop.put(job(1), job(2))

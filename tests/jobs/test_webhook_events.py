@@ -8,10 +8,11 @@ import orjson
 import pytest
 
 from jobs.queue import JournalEvent
-from jobs.webhook_events import BookingNow, announced, booking_of, of_booking
+from jobs.webhook_events import BookingNow, announced, of_booking, promoted
 from jobs.webhook_events import test_event as event_of_test
 from protocol import events as ev
 from protocol.times import HOUR, MINUTE, format_us
+from protocol.waitlist import holder_of
 from protocol.webhooks import EVENT_TYPES
 from tests.support.server import ROOT
 
@@ -114,19 +115,20 @@ def test_hours_are_told_as_the_api_has_them() -> None:
     assert said["professional_id"] == CALENDAR
 
 
-def test_what_others_add_is_told_too() -> None:
-    """An event of the waitlist, whatever it holds, and the booking it led to."""
-    event = JournalEvent(
-        shard=1, seq=1, calendar_id=CALENDAR, version=3, business_id=BUSINESS, at=NOW, by="x", request_id="r",
-        type="waitlist.promoted",
-        data={"id": "w", "booking_id": BOOKING, "start": START, "duration": HOUR, "holder": "h"},
+def test_who_waited_is_told_of_beside_the_hold() -> None:
+    """By an event of its own; a hold of anybody else is none of the waitlist's."""
+    hold = ev.HoldPlaced(
+        id="h", service_id="s", start=START, duration=HOUR, before=0, after=0, places=2, expires_at=NOW,
+        holder=holder_of("w"),
     )  # fmt: skip
-    assert booking_of(event) == BOOKING
-    said = orjson.loads(announced(event, row()).body)["data"]
-    assert said["waitlist"] == {
-        "id": "w", "booking_id": BOOKING, "start": format_us(START), "end": format_us(START + HOUR),
-    }  # fmt: skip
-    assert said["booking"]["code"] == "BK-AAAAAAAA"
+    event = journal_event(hold)
+    found = promoted(event)
+    assert found is not None
+    assert found.event_id != announced(event, None).event_id
+    said = orjson.loads(found.body)["data"]["waitlist"]
+    assert (said["id"], said["hold_id"], said["attendees"]) == ("w", "h", 2)
+    assert (said["start"], said["end"], said["expires_at"]) == tuple(map(format_us, (START, START + HOUR, NOW)))
+    assert promoted(journal_event(msgspec.structs.replace(hold, holder="client:1"))) is None
 
 
 def test_an_event_has_one_id_for_ever() -> None:

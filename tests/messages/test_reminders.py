@@ -60,6 +60,23 @@ async def test_a_day_and_two_hours_before(place: Place, mailbox: Mailbox, addres
     await planned_at(db, booked["id"], [(place.at(7), 120)])
 
 
+async def test_of_a_business_that_was_removed_nobody_is_reminded(
+    stranger: Api, mailbox: Mailbox, address: str, db: asyncpg.Connection
+) -> None:
+    place = await new_place(stranger)
+    booked = await place.api.made("bookings", place.booking(place.at(9), guest=guest(address)))
+    await mailbox.wait(address)
+    await planned_at(db, booked["id"], [(place.at(9, day=-1), 1440), (place.at(7), 120)])
+    await db.execute(
+        "UPDATE businesses SET deleted_at = now() WHERE id = (SELECT business_id FROM bookings WHERE id = $1)",
+        booked["id"],
+    )
+    await made_due(db, booked["id"], 1440)
+    done = "SELECT EXISTS (SELECT FROM jobs WHERE key LIKE 'message:reminder:' || $1 || ':%' AND state = 'done')"
+    assert await eventually(lambda: db.fetchval(done, booked["id"]))
+    assert len(mailbox.to(address)) == 1
+
+
 async def test_after_a_reschedule_once_at_the_new_time(
     place: Place, mailbox: Mailbox, address: str, db: asyncpg.Connection
 ) -> None:
