@@ -74,5 +74,6 @@ def test_ways_to_prove_oneself_are_named() -> None:
     b = "/api/v1/bookings/{id}"
     w = "/api/v1/waitlist/{id}"
     assert guests == {
-        f"GET {b}", f"PATCH {b}", f"POST {b}/cancel", f"POST {b}/reschedule", f"GET {b}/history", f"GET {w}", f"DELETE {w}",
+        f"GET {b}", f"PATCH {b}", f"POST {b}/cancel", f"POST {b}/reschedule", f"GET {b}/history", f"GET {w}",
+        f"DELETE {w}",
     }  # fmt: skip

@@ -62,7 +62,7 @@ def requests(place: Place, booking: dict[str, Any], hold: dict[str, Any]) -> lis
         ("POST", f"{p}/time-off", {"start": place.at(20), "end": place.at(21)}),
         ("POST", f"{p}/services", {"service_id": place.service_id}),
         ("DELETE", f"{p}/services/{place.service_id}", None),
-        ("PUT", f"{p}/schedule", {"time_zone": "UTC", "weekly": []}),
+        ("PUT", f"{p}/schedule", {"time_zone": "UTC", "weekly": [], "force": True}),
     ]
 
 
