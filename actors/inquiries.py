@@ -7,12 +7,13 @@ import msgspec
 
 from actors.calendar.caps import Caps
 from actors.calendar.explain import Reason, explain
-from actors.calendar.series import starts_of_series
+from actors.calendar.series import refuse_series, starts_of_series
 from actors.calendar.slots import judge, slots_between, starts_between
-from actors.calendar.state import Calendar, lasting
+from actors.calendar.state import Calendar, Service, lasting
 from actors.questions import Question, next_end, service_of
 from protocol import limits
 from protocol import series as said
+from protocol.errors import Refused
 from protocol.times import format_us
 
 _encode = msgspec.json.Encoder().encode
@@ -36,13 +37,13 @@ TITLES: Final = {
 
 
 class Explain(Question, frozen=True, tag=True):
-    """Why `start` cannot be booked, if it cannot. `staff` are told what is in the way."""
+    """Why `start` cannot be booked, if it cannot. Who may read the bookings there is told what is `in_the_way`."""
 
     service_id: str
     start: int
     duration: int = 0
     places: int = 1
-    staff: bool = False
+    in_the_way: bool = False
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         # Told for this moment; the next may have another reason.
@@ -67,36 +68,39 @@ class Explain(Question, frozen=True, tag=True):
         return said.ExplainReason(
             code=code,
             title=TITLES[r.code],
-            start=format_us(r.start) if r.start and self.staff else None,
-            end=format_us(r.end) if r.end and self.staff else None,
+            start=format_us(r.start) if r.start and self.in_the_way else None,
+            end=format_us(r.end) if r.end and self.in_the_way else None,
             until=format_us(r.until) if r.until else None,
-            ids=list(r.ids) if r.ids and self.staff else None,
+            ids=list(r.ids) if r.ids and self.in_the_way else None,
         )
 
 
-class FirstOpen(Question, frozen=True, tag=True):
-    """The first start in `[from_us, to_us)` with so many places left, with its end; `null` where there is none."""
+class Openings(msgspec.Struct, frozen=True, array_like=True):
+    """What is open, as starts with their ends and places, up to `until`; what lies beyond was not looked at."""
+
+    until: int
+    found: list[tuple[int, int, int]]
+
+
+class FindOpenings(Question, frozen=True, tag=True):
+    """What is open in `[from_us, to_us)`, as far as one answer goes; nothing where it is not offered."""
 
     service_id: str
     from_us: int
     to_us: int
     duration: int = 0
-    places: int = 1
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         terms = calendar.services.get(self.service_id)
         service = lasting(terms, self.duration) if terms else None
-        found = None
-        if service is not None:
-            caps = Caps(calendar, service, now)
-            # What lies before the notice is never open; what lies far ahead is not looked at one by one.
-            starts = starts_between(calendar, service, max(self.from_us, now + service.notice), self.to_us)
-            for start in islice(starts, limits.slots_per_answer_max):
-                verdict = judge(calendar, service, start, now, caps=caps)
-                if verdict.state == "open" and verdict.remaining >= self.places:
-                    found = (start, start + service.duration)
-                    break
-        return _encode(found), now
+        if service is None:
+            return _encode(Openings(self.to_us, [])), now
+        # What lies before the notice is never open.
+        first = max(self.from_us, now + service.notice)
+        starts = list(islice(starts_between(calendar, service, first, self.to_us), limits.slots_per_answer_max + 1))
+        until = starts[-1] if len(starts) > limits.slots_per_answer_max else self.to_us
+        slots = slots_between(calendar, service, first, until, now)
+        return _encode(Openings(until, [(s.start, s.end, s.remaining) for s in slots if s.state == "open"])), now
 
 
 class HeldUntil(Question, frozen=True, tag=True):
@@ -112,9 +116,20 @@ class HeldUntil(Question, frozen=True, tag=True):
         service = lasting(terms, self.duration) if terms else None
         ends: list[int] = []
         if service is not None and calendar.holds:
-            found = slots_between(calendar, service, self.from_us, self.to_us, now)
-            ends = [s.until for s in found if s.state == "held" and s.until]
+            caps = Caps(calendar, service, now)
+            verdicts = (judge(calendar, service, s, now, caps=caps) for s in self._near_holds(calendar, service))
+            ends = [v.until for v in verdicts if v.state == "held" and v.until]
         return _encode(min(ends, default=0)), next_end(calendar, now)
+
+    def _near_holds(self, calendar: Calendar, service: Service) -> set[int]:
+        """Starts of meetings that a hold would be in the way of."""
+        found: set[int] = set()
+        for hold in (calendar.holds or {}).values():
+            low = max(self.from_us, hold.blocked_from - service.duration - service.after)
+            high = min(self.to_us, hold.blocked_to + service.before)
+            room = limits.slots_per_answer_max - len(found)
+            found.update(islice(starts_between(calendar, service, low, high), room))
+        return found
 
 
 class OfferSeries(Question, frozen=True, tag=True):
@@ -127,6 +142,9 @@ class OfferSeries(Question, frozen=True, tag=True):
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
         service = service_of(calendar, self.service_id, self.duration)
+        refusal = refuse_series(service)
+        if refusal is not None:
+            raise Refused(refusal.code, refusal.detail)
         _, refused = starts_of_series(calendar, service, list(self.starts), self.places, now)
         why = dict(refused)
         body = said.SeriesOffer(
@@ -138,4 +156,4 @@ class OfferSeries(Question, frozen=True, tag=True):
                 for s in self.starts
             ],
         )
-        return _encode(body), min(next_end(calendar, now), now)
+        return _encode(body), now

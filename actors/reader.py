@@ -31,9 +31,10 @@ class Reader:
             if answer is None or answer.version < actor.committed or now >= answer.valid_until:
                 body, valid_until = question.answer(actor.calendar, now)
                 answer = Answer(actor.calendar.version, valid_until, body)
-                if actor.answers is None or len(actor.answers) >= limits.answers_per_actor_max:
-                    actor.answers = {}
-                actor.answers[question] = answer
+                if valid_until > now:
+                    if actor.answers is None or len(actor.answers) >= limits.answers_per_actor_max:
+                        actor.answers = {}
+                    actor.answers[question] = answer
             if answer.version <= actor.committed or await self.settled(actor, answer.version):
                 return answer.body
 

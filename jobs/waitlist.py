@@ -7,13 +7,16 @@ way. Commits wake it; a look at everything now and then finds what a crash has l
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from actors.calendar import commands as cmd
-from actors.inquiries import FirstOpen
+from actors.inquiries import FindOpenings, Openings
 from actors.ports import Caller, Outcome, Work
 from actors.runtime import Runtime
 from protocol import events as ev
@@ -31,7 +34,10 @@ _ENTRIES_AT_ONCE_MAX: Final = 500
 _CLAIM_S: Final = 30
 _BY: Final = "system:waitlist"
 
-_decode = msgspec.json.Decoder(tuple[int, int] | None).decode
+_What = tuple[str, int | None]
+"""A service, and one of its durations."""
+
+_decode = msgspec.json.Decoder(Openings).decode
 
 
 class Queries(Protocol):
@@ -40,12 +46,35 @@ class Queries(Protocol):
     async def value(self, query: str, *args: object) -> Any: ...
 
 
+class Look:
+    """What is open of one service, for all who wait for it."""
+
+    def __init__(self, from_us: int, openings: Openings) -> None:
+        self._from_us = from_us
+        self._openings = openings
+
+    def covers(self, e: Any) -> bool:
+        return self._from_us <= e["from_us"] and e["to_us"] <= self._openings.until
+
+    def first(self, e: Any) -> tuple[int, int] | None:
+        """The first that fits, with its end; far ahead of what one look takes in there may be others."""
+        found = self._openings.found
+        for start, end, places in islice(found, bisect_left(found, (e["from_us"],)), None):
+            if start >= e["to_us"]:
+                break
+            if places >= e["attendees"]:
+                return start, end
+        return None
+
+
 class Waitlist:
     def __init__(self, database: Queries, runtime: Runtime, ttl_s: int) -> None:
         self._database = database
         self._runtime = runtime
         self._ttl = ttl_s * SECOND
         self._freed: set[str] = set()
+        self._reached: str | None = None
+        """Up to which calendar the looks at everything have come, where there are too many for one."""
         self._woken = asyncio.Event()
         runtime.on_freed = self.wake
 
@@ -56,17 +85,19 @@ class Waitlist:
 
     async def run(self) -> None:
         """Works until cancelled; what could not be done now is found again at the next look."""
+        loop = asyncio.get_running_loop()
+        next_look = loop.time() + _EVERY_S
         while True:
-            try:
-                async with asyncio.timeout(_EVERY_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(next_look):
                     await self._woken.wait()
-            except TimeoutError:
-                self._freed.clear()
-                await self._guarded(None)
-                continue
             self._woken.clear()
             freed, self._freed = self._freed, set()
-            await self._guarded(freed)
+            if freed:
+                await self._guarded(freed)
+            if loop.time() >= next_look:
+                await self._guarded(None)
+                next_look = loop.time() + _EVERY_S
 
     async def _guarded(self, calendar_ids: Collection[str] | None) -> None:
         try:
@@ -77,13 +108,22 @@ class Waitlist:
             log.exception("the waitlist failed")
 
     async def once(self, calendar_ids: Collection[str] | None = None) -> None:
-        """Offers what is open in these calendars, or in all that somebody waits for, as far as they are this node's."""
-        owned = list(self._runtime.owned)
-        await self._database.fetch("settle_offers", owned, _ENTRIES_AT_ONCE_MAX)
-        await self._database.fetch("booked_otherwise", _ENTRIES_AT_ONCE_MAX)
-        await self._database.fetch("end_past_entries", _ENTRIES_AT_ONCE_MAX)
-        only = None if calendar_ids is None else list(calendar_ids)
-        found = await self._database.fetch("calendars_waited_for", owned, only, _CALENDARS_AT_ONCE_MAX)
+        """Offers what is open in these calendars, or in all that somebody waits for, as far as they are this node's.
+        Of very many, some are looked at now and the others the next time.
+        """
+        fetch, owned = self._database.fetch, list(self._runtime.owned)
+        if calendar_ids is None:
+            only = None
+            await fetch("end_past_entries", _ENTRIES_AT_ONCE_MAX)
+            found = await fetch("calendars_waited_for", owned, self._reached, _CALENDARS_AT_ONCE_MAX)
+            self._reached = found[-1]["calendar_id"] if len(found) == _CALENDARS_AT_ONCE_MAX else None
+        else:
+            only = list(calendar_ids)
+            found = await fetch("waited_for_among", owned, only, _CALENDARS_AT_ONCE_MAX)
+            if not found:
+                return
+        await fetch("settle_offers", owned, only, _ENTRIES_AT_ONCE_MAX)
+        await fetch("booked_otherwise", sorted({row["business_id"] for row in found}), _ENTRIES_AT_ONCE_MAX)
         for row in found:
             try:
                 await self._serve(row["calendar_id"], row["business_id"])
@@ -92,38 +132,47 @@ class Waitlist:
 
     async def _serve(self, calendar_id: str, business_id: str) -> None:
         entries = await self._database.fetch("waiting_for", business_id, calendar_id, _ENTRIES_AT_ONCE_MAX)
-        nothing: set[tuple[object, ...]] = set()
+        reach: dict[_What, int] = {}
         for e in entries:
-            # Where the first found nothing, the others who ask for the same need not look.
-            asked = (e["service_id"], e["from_us"], e["to_us"], e["attendees"], e["duration_minutes"])
-            if asked in nothing:
-                continue
-            if not await self._offer(calendar_id, business_id, e):
-                nothing.add(asked)
+            reach[_what(e)] = max(reach.get(_what(e), 0), e["to_us"])
+        looks: dict[_What, Look] = {}
+        for e in entries:
+            # Who claimed it may have placed a hold for it and not got to say so.
+            earlier = await self._database.row("hold_of_entry", e["id"]) if e["claimed"] else None
+            opening = None
+            if earlier is None:
+                look = looks.get(_what(e))
+                if look is None or not look.covers(e):
+                    look = looks[_what(e)] = await self._look(calendar_id, business_id, e, reach[_what(e)])
+                opening = look.first(e)
+                if opening is None:
+                    continue
+            if await self._offer(calendar_id, business_id, e, opening, earlier):
+                # What is held now is open no more, nor is what its buffers touch.
+                looks.clear()
 
-    async def _offer(self, calendar_id: str, business_id: str, entry: Any) -> bool:
-        """Whether there was something for it."""
-        opening = await self._opening(calendar_id, business_id, entry)
-        if opening is None and await self._database.row("hold_of_entry", entry["id"]) is None:
-            return False
+    async def _offer(
+        self, calendar_id: str, business_id: str, entry: Any, opening: tuple[int, int] | None, earlier: Any
+    ) -> bool:
+        """Whether it took something, or found it taken."""
         if await self._database.value("claim_entry", entry["id"], _CLAIM_S) is None:
-            return True
-        earlier = await self._database.row("hold_of_entry", entry["id"])
+            return False
         held = tuple(earlier) if earlier else await self._hold(calendar_id, business_id, entry, opening or (0, 0))
         if held is None:
             await self._database.fetch("give_entry_back", entry["id"])
-            return False
-        if await self._database.value("offer_entry", entry["id"], *held) is None:
-            # It has left meanwhile.
-            await self._release(calendar_id, business_id, held[0])
+        elif await self._database.value("offer_entry", entry["id"], *held) is None:
+            # It has left meanwhile, or another node has something for it.
+            await self._release(held[1], business_id, held[0])
         return True
 
-    async def _opening(self, calendar_id: str, business_id: str, e: Any) -> tuple[int, int] | None:
-        question = FirstOpen(e["service_id"], e["from_us"], e["to_us"], _duration(e), e["attendees"])
+    async def _look(self, calendar_id: str, business_id: str, e: Any, to_us: int) -> "Look":
+        # Between two looks others have their turn.
+        await asyncio.sleep(0)
+        question = FindOpenings(e["service_id"], e["from_us"], to_us, _duration(e))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.request_deadline_s
         actor = await self._runtime.roster.activate(calendar_id, business_id, deadline)
-        return _decode(await self._runtime.reader.read(actor, question))
+        return Look(e["from_us"], _decode(await self._runtime.reader.read(actor, question)))
 
     async def _hold(
         self, calendar_id: str, business_id: str, e: Any, opening: tuple[int, int]
@@ -153,6 +202,10 @@ class Waitlist:
         caller = Caller(business_id, _BY, new_id())
         deadline = loop.time() + limits.request_deadline_s
         return await self._runtime.ask(Work(calendar_id, command, caller, future, deadline))
+
+
+def _what(entry: Any) -> _What:
+    return entry["service_id"], entry["duration_minutes"]
 
 
 def _duration(entry: Any) -> int:

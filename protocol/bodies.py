@@ -353,7 +353,9 @@ class Alternative(Answer, kw_only=True):
 
 
 class EventAnswer(Answer, kw_only=True):
-    """`by` names who did it, as in `client:0198…`. `data` is the event itself; instants in it are microseconds UTC."""
+    """`by` names who did it, as in `client:0198…`; clients and guests are told the kind of login alone.
+    `data` is the event itself; instants in it are microseconds UTC.
+    """
 
     professional_id: str
     version: int

@@ -29,6 +29,8 @@ cap_max: Final = 1_000
 questions_per_service_max: Final = 20
 options_per_question_max: Final = 50
 answer_chars_max: Final = 1_000
+offerings_per_professional_max: Final = 500
+"""That are not over."""
 resources_per_service_max: Final = 20
 """Choices among resources that a service asks for; one of each kind is taken."""
 locations_per_service_max: Final = 200

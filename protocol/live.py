@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from protocol.bodies import BookingCreate, HoldCreate, Minutes, Moment, OfferingCode, Reason, Uuid
+from protocol.series import SeriesCreate
+from protocol.waitlist import WaitlistJoin
 
 SUBPROTOCOL = "slotcast.v1"
 
@@ -65,6 +67,16 @@ class Book(BookingCreate, kw_only=True, tag_field="type", tag="book"):
     idempotency_key: Key | None = None
 
 
+class BookSeries(SeriesCreate, kw_only=True, tag_field="type", tag="book_series"):
+    id: MessageId
+    idempotency_key: Key | None = None
+
+
+class Wait(WaitlistJoin, kw_only=True, tag_field="type", tag="wait"):
+    id: MessageId
+    idempotency_key: Key | None = None
+
+
 class Confirm(ClientMessage, kw_only=True, tag="confirm"):
     booking_id: str
     if_version: int | None = None
@@ -96,8 +108,10 @@ class Ping(ClientMessage, kw_only=True, tag="ping"):
     pass
 
 
-AnyClientMessage = Auth | Subscribe | Unsubscribe | Hold | Release | Book | Confirm | Cancel | Reschedule | Ping
-LiveCommand = Hold | Release | Book | Confirm | Cancel | Reschedule
+LiveCommand = Hold | Release | Book | BookSeries | Wait | Confirm | Cancel | Reschedule
+AnyClientMessage = (
+    Auth | Subscribe | Unsubscribe | Hold | Release | Book | BookSeries | Wait | Confirm | Cancel | Reschedule | Ping
+)
 
 decode_client = msgspec.json.Decoder(AnyClientMessage).decode
 

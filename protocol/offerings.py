@@ -19,7 +19,8 @@ class OfferingCreate(Body, kw_only=True):
 
     A `single` has slots of `duration_minutes` for one booking each, a `group` the same with `max_attendees` places
     each. A `party` is one session with `max_attendees` places from the first day's start to the last day's end.
-    `anti_scalping`: `standard` takes one booking per e-mail address, `strict` one per device as well.
+    `anti_scalping`: `standard` takes one booking per e-mail address, telephone number or client, `strict` one per
+    device as well.
     """
 
     professional_id: Uuid
@@ -55,7 +56,9 @@ class OfferingPatch(Body, kw_only=True):
 
 
 class Offering(Answer, kw_only=True):
-    """`attendees_booked` counts the places that bookings to come have taken."""
+    """`duration_minutes` is that of a slot, for a party from beginning to end. `attendees_booked` counts the places
+    that bookings to come have taken.
+    """
 
     id: str
     code: str

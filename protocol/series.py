@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from protocol.bodies import Answer, Answers, Attendees, Body, Booking, GuestBody, Minutes, Moment, Text, Uuid
@@ -29,7 +30,7 @@ class SeriesCreate(SeriesAsk, kw_only=True):
     client_id: Uuid | None = None
     guest: GuestBody | None = None
     notes: Text | None = None
-    answers: Answers = {}  # noqa: RUF012 - msgspec makes a new one each time
+    answers: Answers = msgspec.field(default_factory=dict)
 
 
 class SeriesStart(Answer, kw_only=True, omit_defaults=True):
@@ -56,7 +57,7 @@ class Series(Answer, kw_only=True):
 
 
 class ExplainReason(Answer, kw_only=True, omit_defaults=True):
-    """What stands in the way of a start. `ids` and `detail` are for staff only."""
+    """What stands in the way of a start. `start`, `end` and `ids` are for who may read the bookings there."""
 
     code: Literal[
         "past", "notice", "horizon", "hours", "holiday", "off_grid", "time_off", "hold", "booking", "buffer", "full",

@@ -78,7 +78,11 @@ class Businesses:
                 self._slugs.clear()
             self._slugs[slug] = business_id = found.id
         business = await self.get(business_id)
-        return business if business is not None and business.status in ("active", "suspended") else None
+        return business if self.is_public(business) else None
+
+    def is_public(self, business: Business | None) -> bool:
+        """Whether visitors may see what it publishes, even if they cannot book it now."""
+        return business is not None and business.status in ("active", "suspended")
 
     def now_us(self) -> int:
         return self._clock.now_us()

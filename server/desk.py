@@ -132,8 +132,7 @@ class Desk:
         meant = await self._meant(asker, body)
         business = await self.may_make(asker, meant.professional_id)
         client_id = await self.client_of(principal, body.client_id, required=False)
-        if business is not None and business.has_bans:
-            await self._unless_done(asker, await self._rules.banned(business.id, client_id, None))
+        await self.unless_banned(asker, business, client_id, None)
         ttl_s = body.ttl_seconds or (business.hold_ttl_seconds if business else limits.hold_ttl_default_s)
         hold_id = new_id()
         # One login of staff or of an integration holds for many people; only clients and visitors are bounded.
@@ -255,7 +254,7 @@ class Desk:
             hashes = {id_: self._auth.manage_hash(self._auth.manage_token(id_)) for id_ in booking_ids}
             details = Details(
                 body.notes,
-                guest=await self._guest(principal.business_id, body.guest, asker.language),
+                guest=await self.guest(principal.business_id, body.guest, asker.language),
                 manage_hash=hashes[booking_ids[0]],
                 manage_hashes=hashes if len(hashes) > 1 else None,
             )
@@ -266,9 +265,15 @@ class Desk:
             found = await catalogue.questions_of(self._database, principal.business_id, service_id)
             await self._unless_done(asker, wrong_answer(found, body.answers))
             details = msgspec.structs.replace(details, answers=body.answers)
-        if business is not None and business.has_bans:
-            await self._unless_done(asker, await self._rules.banned(business.id, client_id, details.guest))
+        await self.unless_banned(asker, business, client_id, details.guest)
         return client_id, details
+
+    async def unless_banned(
+        self, asker: Asker, business: Business | None, client_id: str | None, guest: Guest | None
+    ) -> None:
+        """Raises `Refused(banned)`."""
+        if business is not None and business.has_bans:
+            await self._unless_done(asker, await self._rules.banned(business.id, client_id, guest))
 
     async def _meant(self, asker: Asker, body: bodies.BookingCreate | bodies.HoldCreate) -> Meant:
         if body.offering_code is not None:
@@ -281,7 +286,7 @@ class Desk:
         calendar_id = "" if meeting is not None else body.professional_id or ""
         return Meant(calendar_id, body.service_id, start, meeting=meeting)
 
-    async def _guest(self, business_id: str, given: bodies.GuestBody, language: Language | None) -> Guest:
+    async def guest(self, business_id: str, given: bodies.GuestBody, language: Language | None) -> Guest:
         locale = given.locale or language
         if given.email is None and given.phone is None:
             return Guest(given.name, locale=locale)

@@ -53,6 +53,7 @@ from server.tickets import Tickets
 from server.timed import rounds
 from server.timekeeping import Timekeeping
 from server.verification import Verification
+from server.waiting import WaitingRoom
 from storage import migrations
 from storage.bulletin import Bulletin
 from storage.calendars import PostgresCalendars
@@ -158,6 +159,7 @@ class Node:
         loops = await (self._join(store) if settings.redis_url else self._stand_alone(store))
         self.desk = Desk(self.runtime, self.switchboard, self.database, self.auth, self.businesses, self.places)
         self.series = SeriesDesk(self.desk, self.switchboard, self.database, self.auth)
+        self.waiting = WaitingRoom(self.desk, self.switchboard, self.auth, self.notices, self.clock)
         self.timekeeping = Timekeeping(self.desk, self.switchboard, self.database)
         self.ready = ReadyAnswers(self.runtime, self.switchboard, self.clock)
         self.live = Hub(self)

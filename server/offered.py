@@ -25,12 +25,13 @@ _DEVICE_BYTES: Final = 64
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """`start` is that of a party, which has only one."""
+    """`start` is that of a party, which has only one. `places` are those of a slot."""
 
     id: str
     business_id: str
     professional_id: str
     guarded: bool
+    places: int
     start: int | None
 
 
@@ -68,23 +69,33 @@ class Offerings:
         row = await self._database.row("offering_terms_by_code", code.upper())
         if row is None:
             raise Refused("not_found", "there is no such offering")
-        hours = terms_of_offering(row).own_hours
+        terms = terms_of_offering(row)
+        hours = terms.own_hours
         start = hours.span[0] if row["type"] == "party" else None  # type: ignore[union-attr] - a party's is one span
-        guarded = row["anti_scalping"] != "none"
-        return Offered(row["id"], row["business_id"], row["professional_id"], guarded, start)
+        return Offered(
+            row["id"], row["business_id"], row["professional_id"], terms.guard != "none", terms.capacity, start
+        )
 
     async def meant(self, code: str, body: bodies.BookingCreate | bodies.HoldCreate, business_id: str) -> Meant:
         """What is asked for by that code. Raises `Refused(not_found)` also for another business's."""
-        offered = await self.of_code(code)
-        if offered.business_id != business_id:
-            raise Refused("not_found", "there is no such offering")
-        for field, value in (("professional_id", offered.professional_id), ("service_id", offered.id)):
-            if getattr(body, field) not in (None, value):
-                raise invalid(field, "is not that of the offering; leave it out")
+        offered = await self.named(code, business_id, body.professional_id, body.service_id)
         start = bounded_us("start", body.start) if body.start is not None else offered.start
         if start is None:
             raise invalid("start", "say which slot of the offering")
         return Meant(offered.professional_id, offered.id, start, offered)
+
+    async def named(self, code: str, business_id: str, professional_id: str | None, service_id: str | None) -> Offered:
+        """The business's offering of that code. Raises `Refused` also where what is named beside it is not its own."""
+        offered = await self.of_code(code)
+        if offered.business_id != business_id:
+            raise Refused("not_found", "there is no such offering")
+        for field, given, own in (
+            ("professional_id", professional_id, offered.professional_id),
+            ("service_id", service_id, offered.id),
+        ):
+            if given not in (None, own):
+                raise invalid(field, "is not that of the offering; leave it out")
+        return offered
 
     async def marks(
         self, offered: Offered | None, client_id: str | None, guest: Guest | None, device_token: str | None

@@ -1,9 +1,8 @@
 """Recurring bookings: several of one service and calendar, decided together."""
 
-import msgspec
-
 from actors.calendar import commands as cmd
 from actors.inquiries import OfferSeries
+from actors.ports import Outcome
 from actors.switchboard import Switchboard
 from protocol import bodies, limits
 from protocol import events as ev
@@ -57,34 +56,51 @@ class SeriesDesk:
         outcome = await self._desk.ask(asker, b.professional_id, command, details)
         booked = outcome.event
         assert isinstance(booked, ev.Booked)
-        made = await self.of(asker.principal.business_id, booked.series or "")
-        if b.guest is not None:
-            made.bookings = [
-                msgspec.structs.replace(one, manage_token=self._auth.manage_token(one.id)) for one in made.bookings
-            ]
-        had = {one.start for one in made.bookings}
-        made.skipped = [text for start in asked.starts if (text := format_us(start)) not in had]
-        made.calendar_version = outcome.version
-        return made
+        assert booked.series is not None
+        # From the journal, because a request that is repeated gets what was booked the first time.
+        made = await bookings.booked_as_series(self._database, b.professional_id, booked.series, outcome.version)
+        had = {one.start for one in made}
+        return said.Series(
+            id=booked.series,
+            bookings=[self._booking(b, one, outcome) for one in made],
+            skipped=[format_us(start) for start in asked.starts if start not in had],
+            calendar_version=outcome.version,
+        )
 
-    async def of(self, business_id: str, series_id: str) -> said.Series:
-        found = await bookings.of_series(self._database, business_id, series_id)
-        if not found:
-            raise Refused("not_found", "there is no such series")
-        return said.Series(id=series_id, bookings=[row.body for row in found], skipped=[])
+    def _booking(self, b: said.SeriesCreate, booked: ev.Booked, outcome: Outcome) -> bodies.Booking:
+        at = format_us(outcome.at)
+        return bodies.Booking(
+            id=booked.id,
+            code=booked.code,
+            status=booked.status,
+            professional_id=b.professional_id,
+            service_id=booked.service_id,
+            client_id=booked.client_id,
+            start=format_us(booked.start),
+            end=format_us(booked.start + booked.duration),
+            attendees=booked.places,
+            version=1,
+            created_at=at,
+            updated_at=at,
+            notes=b.notes,
+            answers=b.answers or None,
+            series_id=booked.series,
+            manage_token=self._auth.manage_token(booked.id) if b.guest is not None else None,
+        )
 
     async def rows(self, asker: Asker, series_id: str, permission: str) -> list[bookings.BookingRow]:
         """The bookings of a series that the caller may reach. Raises `Refused(not_found)` when there are none."""
         rows = await bookings.of_series(self._database, asker.principal.business_id, series_id)
         try:
-            found = [await self._desk.find(asker.principal, row.body.id, permission) for row in rows]
+            for row in rows:
+                await self._desk.together.may_touch(asker.principal, permission, row, holds_token=False)
         except Refused as refused:
             if refused.code != "not_found":
                 raise
-            found = []
-        if not found:
+            rows = []
+        if not rows:
             raise Refused("not_found", "there is no such series")
-        return found
+        return rows
 
     async def cancel(self, asker: Asker, series_id: str, by: str, reason: str) -> said.Series:
         """Cancels what of it is still to come, one after the other; what may not be cancelled any more stays."""

@@ -130,6 +130,13 @@ async def periods_of_series(q: Queries, calendar_id: str, series_id: str, versio
     return [event for event in found if isinstance(event, ev.TimeBlocked)]
 
 
+async def booked_as_series(q: Queries, calendar_id: str, series_id: str, version: int) -> list[ev.Booked]:
+    """What was booked together, of which the last came with that version of the calendar."""
+    rows = await q.fetch("series_events", calendar_id, version - limits.series_max, version, series_id)
+    found = [ev.decode(r["data"]) for r in rows]
+    return [event for event in found if isinstance(event, ev.Booked)]
+
+
 async def time_off_reasons(q: Queries, calendar_id: str, from_us: int, to_us: int) -> list[tuple[str, str, str]]:
     """`(start, end, description)` of the time off in a range."""
     rows = await q.fetch("time_off_in", calendar_id, from_us, to_us)

@@ -70,6 +70,11 @@ async def add(
     raise Refused("overloaded", "no free code was found")
 
 
+async def current(q: Queries, professional_id: str) -> int:
+    """How many there are that are not over."""
+    return int(await q.value("current_offerings", professional_id))
+
+
 async def by_code(q: Queries, code: str) -> Found:
     """Whosever it is. Raises `Refused(not_found)`."""
     return _found(await q.row("offering_by_code", code.upper()))

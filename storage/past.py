@@ -1,5 +1,8 @@
 """Calendars and bookings as they were: by their journal."""
 
+import asyncio
+from typing import Final
+
 from actors.calendar.apply import apply
 from actors.calendar.hours import hours_of
 from actors.calendar.state import Calendar, new_calendar
@@ -10,10 +13,12 @@ from protocol.errors import Refused
 from storage.bookings import event_of_row
 from storage.people import Queries
 
+_APPLIED_AT_ONCE: Final = 500
+
 
 async def calendar_at(q: Queries, store: CalendarStore, calendar_id: str, version: int) -> tuple[Calendar, int]:
-    """The calendar after so many events, and the instant of the last of them. Services and holidays are those of
-    now, which the journal does not hold.
+    """The calendar after so many events, and the instant of the last of them. Services, holidays and
+    location are those of now, and so is the time zone until hours were set; the journal does not hold them.
 
     Raises `Refused(not_found | limit_reached)`: there is no such version, or it is too far back to be told.
     """
@@ -26,10 +31,13 @@ async def calendar_at(q: Queries, store: CalendarStore, calendar_id: str, versio
     calendar = new_calendar(calendar_id, zone)
     terms = (await store.terms_of([calendar_id])).get(calendar_id)
     if terms is not None:
-        calendar.services = terms.services
+        calendar.services, calendar.location_id = terms.services, terms.location_id
         calendar.hours = hours_of(calendar.hours.schedule, terms.holidays)
-    for row in rows:
+    for n, row in enumerate(rows):
         apply(calendar, ev.decode(row["data"]))
+        if n % _APPLIED_AT_ONCE == 0:
+            # Others have their turn meanwhile.
+            await asyncio.sleep(0)
     return calendar, rows[-1]["at"]
 
 

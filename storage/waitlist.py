@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from actors.ports import Guest
 from protocol import waitlist as said
 from protocol.errors import Refused
 from protocol.ids import new_id
@@ -95,18 +96,14 @@ async def list_entries(
     return [_entry(r).body for r in rows]
 
 
-async def leave(q: Queries, entry_id: str) -> str | None:
-    """The hold that was kept for it, if any. What has ended already stays as it is."""
-    return await q.value("leave_waitlist", entry_id)
+async def leave(q: Queries, entry_id: str) -> tuple[str, str] | None:
+    """The hold that was kept for it, if any, and its calendar. What has ended already stays as it is."""
+    row = await q.row("leave_waitlist", entry_id)
+    return (row["hold_id"], row["hold_calendar_id"]) if row is not None and row["hold_id"] is not None else None
 
 
-async def add_guest(
-    q: Queries, business_id: str, name: str, email: str | None, phone: str | None, *normal: str | None
-) -> str:
+async def add_guest(q: Queries, business_id: str, g: Guest) -> str:
     """A client made for who joins without being one."""
-    return await q.value("insert_guest", new_id(), business_id, name, email, phone, *normal)
-
-
-async def takes_several(q: Queries, business_id: str, service_id: str) -> bool:
-    """Whether a meeting of that service takes more than one calendar."""
-    return bool(await q.value("takes_several", business_id, service_id))
+    return await q.value(
+        "insert_guest", new_id(), business_id, g.name, g.email, g.phone, g.email_normal, g.phone_normal, g.locale
+    )

@@ -22,22 +22,21 @@ def book_series(calendar: Calendar, c: cmd.BookSeries, now: int) -> Decision:
     refusal = refuse_answers(service, c.answered)
     if refusal is not None:
         return refusal
-    if service.guard != "none":
-        return Refusal("validation_failed", "this takes one booking per person, and no series")
+    refusal = refuse_series(service)
+    if refusal is not None:
+        return refusal
     taken, refused = starts_of_series(calendar, service, [i.start for i in c.items], c.places, now)
     if refused and (not c.skip or not taken):
         return Refusal("series_conflict", f"{len(refused)} of {len(c.items)} cannot be booked", starts=tuple(refused))
-    events: list[ev.Event] = []
-    cleared: set[ev.Event] = set()
+    # A long hold that has ended may stand where several of them are to go.
+    ended: dict[ev.Event, None] = {}
+    booked: list[ev.Event] = []
     for item in c.items:
         if item.start not in taken:
             continue
         before, after, session, capacity = place_at(calendar, service, item.start, now)
-        # A long hold that has ended may stand where several of them are to go.
-        ended = [e for e in clear_ended(calendar, service, item.start, now) if e not in cleared]
-        cleared.update(ended)
-        events += ended
-        events.append(
+        ended.update(dict.fromkeys(clear_ended(calendar, service, item.start, now)))
+        booked.append(
             ev.Booked(
                 item.id,
                 item.code,
@@ -54,7 +53,13 @@ def book_series(calendar: Calendar, c: cmd.BookSeries, now: int) -> Decision:
                 series=c.id,
             )
         )
-    return events
+    return [*ended, *booked]
+
+
+def refuse_series(service: Service) -> Refusal | None:
+    if service.guard == "none":
+        return None
+    return Refusal("validation_failed", "this takes one booking per person, and no series")
 
 
 def starts_of_series(

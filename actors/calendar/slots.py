@@ -9,6 +9,7 @@ import msgspec
 
 from actors.calendar.caps import Caps
 from actors.calendar.state import (
+    Block,
     Calendar,
     Claim,
     Reservation,
@@ -83,10 +84,9 @@ def judge(
     verdict = _judge_claims(
         service, start, now, claims_between(calendar, start - service.before, end + service.after), ignoring
     )
-    if service.capped and verdict.state == "open" and not verdict.joins:
-        caps = caps or Caps(calendar, service, now, ignoring)
-        return _CAPPED if caps.reached(start) else verdict
-    return verdict
+    if not service.capped:
+        return verdict
+    return _unless_capped(verdict, caps or Caps(calendar, service, now, ignoring), start)
 
 
 def _outside(service: Service, start: int, now: int) -> Verdict | None:
@@ -181,27 +181,50 @@ def slots_between(calendar: Calendar, service: Service, from_us: int, to_us: int
         raise invalid("to", f"more than {limits.slots_per_answer_max} slots; ask for a shorter range")
     if not starts:
         return []
-    if calendar.blocks or calendar.doubles or service.capped:
-        caps = Caps(calendar, service, now)
+    caps = Caps(calendar, service, now)
+    if calendar.doubles:
         return [_slot(service, start, judge(calendar, service, start, now, caps=caps)) for start in starts]
-    # Claims and starts both rise, so the claims near a start are a window that moves along.
+    # Time off, claims and starts all rise, so what is near a start is a window that moves along.
+    closed = _joined(blocks_between(calendar, starts[0], starts[-1] + service.duration))
     claims = claims_between(calendar, starts[0] - service.before, starts[-1] + service.duration + service.after)
     duration, before, reach = service.duration, service.before, service.duration + service.after
     found: list[Slot] = []
-    first = last = 0
+    first = last = off = 0
     for start in starts:
+        while off < len(closed) and closed[off][1] <= start:
+            off += 1
         while first < len(claims) and claims[first].blocked_to <= start - before:
             first += 1
         last = max(first, last)
         while last < len(claims) and claims[last].start - claims[last].before < start + reach:
             last += 1
         verdict = _outside(service, start, now)
-        if verdict is None and first == last:
+        if verdict is None and off < len(closed) and closed[off][0] < start + duration:
+            verdict = _TIME_OFF
+        if verdict is None and first == last and not service.capped:
             found.append(Slot(start, start + duration, "open", service.capacity))
-        else:
-            verdict = verdict or _judge_claims(service, start, now, claims[first:last], None)
-            found.append(_slot(service, start, verdict))
+            continue
+        if verdict is None:
+            verdict = _unless_capped(_judge_claims(service, start, now, claims[first:last], None), caps, start)
+        found.append(_slot(service, start, verdict))
     return found
+
+
+def _joined(blocks: Sequence[Block]) -> list[tuple[int, int]]:
+    """The same time as spans that rise and do not overlap."""
+    spans: list[tuple[int, int]] = []
+    for b in blocks:
+        if spans and b.start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], b.end)
+        else:
+            spans.append((b.start, b.end))
+    return spans
+
+
+def _unless_capped(verdict: Verdict, caps: Caps, start: int) -> Verdict:
+    if verdict.state == "open" and not verdict.joins and caps.reached(start):
+        return _CAPPED
+    return verdict
 
 
 def _slot(service: Service, start: int, v: Verdict) -> Slot:

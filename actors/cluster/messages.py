@@ -10,7 +10,7 @@ import msgspec
 
 from actors.broadcast import ViewKey
 from actors.calendar.commands import AnyCommand
-from actors.inquiries import Explain, FirstOpen, HeldUntil, OfferSeries
+from actors.inquiries import Explain, FindOpenings, HeldUntil, OfferSeries
 from actors.ports import NO_DETAILS, Caller, Details, IdempotencyKey, Outcome
 from actors.questions import AnyQuestion
 from protocol.errors import KINDS, FieldError, Refused
@@ -46,7 +46,7 @@ class Read(Message, frozen=True, gc=False, tag="read"):
     id: int
     calendar_id: str
     business_id: str
-    question: AnyQuestion | Explain | FirstOpen | HeldUntil | OfferSeries
+    question: AnyQuestion | Explain | FindOpenings | HeldUntil | OfferSeries
     left_s: float
 
 

@@ -1,7 +1,7 @@
 """Live commands: the same desk as REST, the same bodies and problems."""
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 
-_QUOTAS: Final[dict[type[live.LiveCommand], str]] = {live.Hold: "holds", live.Book: "bookings"}
+_Making: TypeAlias = live.Hold | live.Book | live.BookSeries | live.Wait
+
+_QUOTAS: Final[dict[type[live.LiveCommand], str]] = {
+    live.Hold: "holds",
+    live.Book: "bookings",
+    live.BookSeries: "bookings",
+    live.Wait: "bookings",
+}
 
 NEEDS: Final[dict[type[live.LiveCommand], str]] = {
     live.Hold: "bookings.make",
     live.Release: "bookings.make",
     live.Book: "bookings.make",
+    live.BookSeries: "bookings.make",
+    live.Wait: "bookings.make",
     live.Confirm: "bookings.decide",
     live.Cancel: "bookings.change",
     live.Reschedule: "bookings.change",
@@ -40,28 +49,49 @@ async def perform(node: "Node", visitor: Visitor, message: live.LiveCommand, req
     node.admit()
     permissions.reach(visitor.principal or permissions.GUEST, NEEDS[type(message)])
     await count(node, visitor, message)
-    if isinstance(message, live.Hold | live.Book):
+    if isinstance(message, _Making):
         principal = await _principal(node, visitor, message)
         language = visitor.accepts if visitor.principal is None else None
         asker = Asker(principal, request_id, _key(principal, message), visitor.request, language)
         if isinstance(message, live.Hold):
             return await node.desk.hold(asker, message)
-        return await node.desk.book(asker, message)
+        if isinstance(message, live.Book):
+            return await node.desk.book(asker, message)
+        if isinstance(message, live.BookSeries):
+            return await node.series.book(asker, message)
+        return await _wait(node, asker, message)
     if isinstance(message, live.Release):
         return await _release(node, visitor, message, request_id)
     return await _change(node, visitor, message, request_id)
 
 
-async def _principal(node: "Node", visitor: Visitor, message: live.Hold | live.Book) -> Principal:
+async def _principal(node: "Node", visitor: Visitor, message: _Making) -> Principal:
+    if isinstance(message, live.BookSeries):
+        return await principal_for(node, visitor, message.professional_id)
     if message.offering_code is not None:
         offered = await node.desk.offerings.of_code(message.offering_code)
         return await principal_for(node, visitor, offered.professional_id)
-    calendar_id = message.professional_id or next(iter(message.professional_ids), None)
+    calendar_id = message.professional_id
+    if calendar_id is None and not isinstance(message, live.Wait):
+        calendar_id = next(iter(message.professional_ids), None)
     if calendar_id is not None:
         return await principal_for(node, visitor, calendar_id)
     if message.service_id is None:
         raise invalid("service_id", "is needed, unless an offering_code says it")
     return await principal_for_service(node, visitor, message.service_id)
+
+
+async def _wait(node: "Node", asker: Asker, message: live.Wait) -> Any:
+    """The key is stored with the entry: both are there or neither."""
+    async with node.database.transaction() as tx:
+        if asker.key is not None:
+            stored = await node.keys.claim(tx, asker.key, asker.principal.business_id)
+            if stored is not None:
+                return msgspec.Raw(stored.body)
+        made = await node.waiting.join(tx, asker, message)
+        if asker.key is not None:
+            await node.keys.keep(tx, asker.key, 201, _encode(made), {})
+    return made
 
 
 async def count(node: "Node", visitor: Visitor, message: live.LiveCommand | live.Subscribe) -> None:

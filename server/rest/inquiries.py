@@ -8,6 +8,7 @@ from msgspec import Meta
 from actors.inquiries import Explain
 from protocol import bodies, limits
 from protocol import series as said
+from protocol.errors import Refused
 from protocol.times import MINUTE, bounded_us
 from server.edge import Call, Endpoint
 from server.paging import Limit
@@ -16,7 +17,9 @@ from storage import past
 
 
 class ExplainQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`version` asks how it was after so many events of the calendar, under the services of now."""
+    """`version` asks how it was after so many events of the calendar, under the services of now; that takes the
+    right to read its journal.
+    """
 
     start: bodies.Moment
     service_id: bodies.Uuid
@@ -29,12 +32,23 @@ async def explain(call: Call[Any, ExplainQuery]) -> bytes | said.Explanation:
     calendar_id, q = call.id("id"), call.query
     start = bounded_us("start", q.start)
     duration = (q.duration_minutes or 0) * MINUTE
-    question = Explain(q.service_id, start, duration, q.attendees, call.principal.staff)
+    question = Explain(q.service_id, start, duration, q.attendees, await _reads_bookings(call, calendar_id))
     if q.version is None:
         return await call.node.switchboard.read(calendar_id, call.business_id, question)
+    await call.may_touch("journal.read", calendar_id)
     await call.node.switchboard.require(calendar_id, call.business_id)
     calendar, at = await past.calendar_at(call.node.database, call.node.store, calendar_id, q.version)
     return question.explanation(calendar, at)
+
+
+async def _reads_bookings(call: Call[Any, Any], calendar_id: str) -> bool:
+    if not call.principal.staff:
+        return False
+    try:
+        await call.may_touch("bookings.read", calendar_id)
+    except Refused:
+        return False
+    return True
 
 
 class HistoryQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +62,15 @@ async def history(call: Call[Any, HistoryQuery]) -> dict[str, Any]:
         call.node.database, row.body.professional_id, row.body.id, int(q.cursor or 0), q.limit + 1
     )
     more, items = len(items) > q.limit, items[: q.limit]
+    if call.login is None or not call.login.staff:
+        items = [_plainly(e) for e in items]
     return {"items": items, "next_cursor": str(items[-1].version) if more else None}
+
+
+def _plainly(e: bodies.EventAnswer) -> bodies.EventAnswer:
+    """For clients and guests: neither which login did it, nor what tells people and devices apart."""
+    data = {name: value for name, value in e.data.items() if name not in ("marks", "holder")}
+    return msgspec.structs.replace(e, by=e.by.partition(":")[0], data=data)
 
 
 def routes(node: Any) -> list[Endpoint]:

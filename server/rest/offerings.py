@@ -10,7 +10,7 @@ from actors.questions import OpenSlots, PublicSlots
 from protocol import bodies, limits, public
 from protocol import offerings as said
 from protocol.errors import Refused, invalid
-from protocol.times import parse_date, zone
+from protocol.times import local_date, parse_date, zone
 from server import audit
 from server.edge import Call, Endpoint, Reply
 from server.paging import PageQuery, decode_cursor, page
@@ -23,6 +23,7 @@ from storage.offerings import Found, minute_of
 
 _CODE = re.compile(r"AP-[0-9A-Z]{5}\Z")
 _PARTY_DAYS_MAX = 31
+_DATE_CHARS = 10
 
 
 class OfferingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
@@ -34,7 +35,7 @@ class OfferingsQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
 
 
 class FromTo(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Dates or instants; without them the whole offering, as far as one answer goes."""
+    """Dates or instants; without them the offering from today on, as far as one answer goes."""
 
     from_: str | None = msgspec.field(name="from", default=None)
     to: str | None = None
@@ -58,6 +59,7 @@ async def create_offering(call: Call[said.OfferingCreate, Any]) -> Reply:
         zone(b.time_zone)
     duration, places = _lengths(b)
     _check(b.type, b.start_date, b.end_date, b.start_time, b.end_time, duration)
+    await _room_for_one(call, b.professional_id)
     made = await offerings.add(call.tx, call.business_id, b, professional, duration, places)
     await audit.record(call, "offering.made", "offering", made.id, after=made)
     await _refresh(call, made.professional_id)
@@ -69,7 +71,7 @@ def _lengths(b: said.OfferingCreate) -> tuple[int, int]:
     if b.type == "party":
         if b.duration_minutes is not None:
             raise invalid("duration_minutes", "a party lasts from its start to its end; leave it out")
-        duration = minute_of(b.end_time) - minute_of(b.start_time)
+        duration = _party_minutes(b.start_date, b.end_date, b.start_time, b.end_time)
     elif b.duration_minutes is None:
         raise invalid("duration_minutes", "say how long a slot is")
     else:
@@ -81,6 +83,17 @@ def _lengths(b: said.OfferingCreate) -> tuple[int, int]:
     if b.max_attendees is None:
         raise invalid("max_attendees", "say how many places there are")
     return duration, b.max_attendees
+
+
+def _party_minutes(first: str, last: str, start: str, end: str) -> int:
+    """From the first day's start to the last day's end, on the wall clock."""
+    days = (parse_date("end_date", last) - parse_date("start_date", first)).days
+    return days * 24 * 60 + minute_of(end) - minute_of(start)
+
+
+async def _room_for_one(call: Call[Any, Any], professional_id: str) -> None:
+    if await offerings.current(call.tx, professional_id) >= limits.offerings_per_professional_max:
+        raise Refused("limit_reached", f"at most {limits.offerings_per_professional_max} offerings of a professional")
 
 
 def _check(kind: str, first: str, last: str, start: str, end: str, duration: int) -> None:
@@ -110,7 +123,13 @@ async def list_offerings(call: Call[Any, OfferingsQuery]) -> dict[str, Any]:
 
 
 async def _of_path(call: Call[Any, Any]) -> Found:
-    return await offerings.by_code(call.node.database, _code(call))
+    """To strangers that of a business which they may see."""
+    found = await offerings.by_code(call.node.database, _code(call))
+    if call.login is None or call.login.business_id != found.business_id:
+        businesses = call.node.businesses
+        if not businesses.is_public(await businesses.get(found.business_id)):
+            raise Refused("not_found", "there is no such offering")
+    return found
 
 
 def _code(call: Call[Any, Any]) -> str:
@@ -138,7 +157,7 @@ async def patch_offering(call: Call[said.OfferingPatch, Any]) -> said.Offering:
     before = await offerings.for_update(call.tx, call.business_id, mine.id)
     after = offerings.merged(before, call.body)
     if after.type == "party":
-        duration = minute_of(after.end_time) - minute_of(after.start_time)
+        duration = _party_minutes(after.start_date, after.end_date, after.start_time, after.end_time)
         if after.duration_minutes != before.duration_minutes:
             raise invalid("duration_minutes", "a party lasts from its start to its end; leave it out")
         after.duration_minutes = max(duration, 1)
@@ -161,6 +180,7 @@ async def restore_offering(call: Call[Any, Any]) -> said.Offering:
     offering_id = call.id("id")
     before = await offerings.for_update(call.tx, call.business_id, offering_id, deleted=True)
     await call.may_touch("offerings.write", before.professional_id)
+    await _room_for_one(call, before.professional_id)
     restored = await offerings.restore(call.tx, call.business_id, offering_id)
     await audit.record(call, "offering.restored", "offering", offering_id)
     await _refresh(call, restored.professional_id)
@@ -171,14 +191,23 @@ async def offering_slots(call: Call[Any, FromTo]) -> bytes:
     """What is open, with the places that remain."""
     found, q = await _of_path(call), call.query
     o = found.body
-    question = OpenSlots(q.from_ or o.start_date, q.to or _last(o), o.id, q.time_zone or o.time_zone)
+    first = q.from_ or _first(o, call.node.clock.now_us())
+    question = OpenSlots(first, q.to or _last(o, first), o.id, q.time_zone or o.time_zone)
     return await call.node.switchboard.read(o.professional_id, found.business_id, question)
 
 
-def _last(o: said.Offering) -> str:
-    """As far as one answer goes."""
-    first = date.fromisoformat(o.start_date)
-    return min(date.fromisoformat(o.end_date), first + timedelta(days=limits.range_days_max - 1)).isoformat()
+def _first(o: said.Offering, now: int) -> str:
+    today = local_date(now, zone(o.time_zone)).isoformat()
+    return max(o.start_date, min(today, o.end_date))
+
+
+def _last(o: said.Offering, first: str) -> str:
+    """As far as one answer goes from a date or an instant on."""
+    day = parse_date("from", first[:_DATE_CHARS])
+    minutes = minute_of(o.end_time) - minute_of(o.start_time)
+    per_day = 1 if o.type == "party" else minutes // o.duration_minutes
+    days = min(limits.range_days_max - 2, limits.slots_per_answer_max // per_day)
+    return max(day, min(date.fromisoformat(o.end_date), day + timedelta(days=days - 1))).isoformat()
 
 
 async def offering_slots_by_day(call: Call[Any, ByDay]) -> bytes:

@@ -95,7 +95,9 @@ CREATE FUNCTION offered_by(professional uuid) RETURNS text[] LANGUAGE sql STABLE
         JOIN services s ON s.id = o.service_id AND s.deleted_at IS NULL
         WHERE o.professional_id = professional
     UNION ALL
+    -- As long as the calendar remembers what is over.
     SELECT f.id::text FROM offerings f WHERE f.professional_id = professional AND f.deleted_at IS NULL
+        AND f.end_date > current_date - 10
     ORDER BY 1);
 
 CREATE FUNCTION holidays_of(business uuid, location uuid) RETURNS text[] LANGUAGE sql STABLE RETURN ARRAY(
@@ -104,9 +106,11 @@ CREATE FUNCTION holidays_of(business uuid, location uuid) RETURNS text[] LANGUAG
             AND h.date > now() - interval '8 days'
         ORDER BY h.date);
 
+-- What is still to be met for has begun within a month, the longest that a party lasts.
 CREATE FUNCTION attendees_of(offering uuid) RETURNS int LANGUAGE sql STABLE RETURN (
     SELECT coalesce(sum(b.attendees), 0)::int FROM offerings o JOIN bookings b
         ON b.calendar_id = o.professional_id AND b.service_id = o.id AND b.status IN ('pending', 'confirmed')
+            AND b.start_at > now() - interval '32 days'
     WHERE o.id = offering);
 
 -- migrate: rollback

@@ -31,6 +31,12 @@ CREATE TABLE waitlist_entries (
 );
 CREATE INDEX waitlist_waiting ON waitlist_entries (business_id, service_id, id)
     WHERE status IN ('waiting', 'offering', 'offered');
+CREATE INDEX waitlist_of_professional ON waitlist_entries (professional_id)
+    WHERE status IN ('waiting', 'offering', 'offered') AND professional_id IS NOT NULL;
+CREATE INDEX waitlist_of_anybody ON waitlist_entries (service_id)
+    WHERE status IN ('waiting', 'offering', 'offered') AND professional_id IS NULL;
+CREATE INDEX waitlist_ending ON waitlist_entries (to_at) WHERE status IN ('waiting', 'offering');
+CREATE INDEX waitlist_offered ON waitlist_entries (hold_calendar_id) WHERE status = 'offered';
 CREATE INDEX waitlist_by_business ON waitlist_entries (business_id, id);
 CREATE INDEX waitlist_by_client ON waitlist_entries (client_id, id);
 

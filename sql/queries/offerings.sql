@@ -5,6 +5,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::date, $9::text::date, $10, $11, $1
 ON CONFLICT (code) DO NOTHING
 RETURNING *, 0 AS attendees_booked;
 
+-- name: current_offerings
+SELECT count(*) FROM offerings WHERE professional_id = $1::uuid AND deleted_at IS NULL AND end_date >= current_date;
+
 -- name: offering_by_code
 SELECT o.*, attendees_of(o.id) AS attendees_booked FROM offerings o
 JOIN professionals p ON p.id = o.professional_id AND p.deleted_at IS NULL

@@ -22,29 +22,44 @@ ORDER BY e.id LIMIT $3;
 
 -- name: leave_waitlist
 UPDATE waitlist_entries SET status = 'left', updated_at = now()
-WHERE id = $1::uuid AND status IN ('waiting', 'offering', 'offered') RETURNING hold_id::text;
+WHERE id = $1::uuid AND status IN ('waiting', 'offering', 'offered')
+RETURNING hold_id::text, hold_calendar_id::text;
 
 -- name: calendars_waited_for
--- Which of these calendars somebody waits for. $2 NULL: any of those in the shards $3.
-SELECT DISTINCT c.id::text AS calendar_id, c.business_id::text AS business_id
-FROM waitlist_entries e
-JOIN calendars c ON c.business_id = e.business_id
-JOIN professionals p ON p.id = c.id AND p.deleted_at IS NULL
-WHERE e.status IN ('waiting', 'offering', 'offered') AND ($2::uuid[] IS NULL OR c.id = ANY ($2))
-    AND c.shard = ANY ($1::int[])
-    AND (e.professional_id = c.id OR (e.professional_id IS NULL AND EXISTS (
-        SELECT FROM professional_services s WHERE s.professional_id = c.id AND s.service_id = e.service_id)))
+-- Those of the shards $1 that somebody waits for, in order of their ids, from beyond $2 on.
+SELECT c.id::text AS calendar_id, c.business_id::text AS business_id
+FROM (
+    SELECT professional_id AS id FROM waitlist_entries
+    WHERE status IN ('waiting', 'offering', 'offered') AND professional_id IS NOT NULL
+    UNION
+    SELECT s.professional_id FROM professional_services s WHERE s.service_id IN (
+        SELECT service_id FROM waitlist_entries
+        WHERE status IN ('waiting', 'offering', 'offered') AND professional_id IS NULL)
+) AS w JOIN calendars c ON c.id = w.id JOIN professionals p ON p.id = c.id AND p.deleted_at IS NULL
+WHERE c.shard = ANY ($1::int[]) AND ($2::uuid IS NULL OR c.id > $2)
+ORDER BY c.id LIMIT $3;
+
+-- name: waited_for_among
+-- Those of the calendars $2 that are of the shards $1 and that somebody waits for.
+SELECT c.id::text AS calendar_id, c.business_id::text AS business_id
+FROM calendars c JOIN professionals p ON p.id = c.id AND p.deleted_at IS NULL
+WHERE c.id = ANY ($2::uuid[]) AND c.shard = ANY ($1::int[]) AND (
+    EXISTS (SELECT FROM waitlist_entries e WHERE e.professional_id = c.id
+        AND e.status IN ('waiting', 'offering', 'offered'))
+    OR EXISTS (SELECT FROM professional_services s JOIN waitlist_entries e ON e.service_id = s.service_id
+        WHERE s.professional_id = c.id AND e.professional_id IS NULL
+            AND e.status IN ('waiting', 'offering', 'offered')))
 LIMIT $3;
 
 -- name: waiting_for
--- Who waits for a calendar, in the order they came.
+-- Who waits for a calendar, in the order they came. `claimed`: somebody was about to offer them something, and has not.
 SELECT e.id::text, e.service_id::text, to_us(e.from_at) AS from_us, to_us(e.to_at) AS to_us, e.attendees,
-    e.duration_minutes, e.client_id::text
+    e.duration_minutes, e.client_id::text, e.status = 'offering' AS claimed
 FROM waitlist_entries e
 WHERE e.business_id = $1::uuid AND e.to_at > now()
     AND (e.status = 'waiting' OR (e.status = 'offering' AND e.claimed_until < now()))
-    AND (e.professional_id = $2::uuid OR (e.professional_id IS NULL AND EXISTS (
-        SELECT FROM professional_services s WHERE s.professional_id = $2::uuid AND s.service_id = e.service_id)))
+    AND (e.professional_id = $2::uuid OR (e.professional_id IS NULL AND e.service_id IN (
+        SELECT s.service_id FROM professional_services s WHERE s.professional_id = $2::uuid)))
 ORDER BY e.id LIMIT $3;
 
 -- name: claim_entry
@@ -68,34 +83,34 @@ UPDATE waitlist_entries SET status = 'waiting', claimed_until = NULL, updated_at
 WHERE id = $1::uuid AND status = 'offering';
 
 -- name: settle_offers
--- What became of the holds: booked, or gone unused.
+-- What became of the holds in the shards $1, or in the calendars $2 if they are given: booked, or gone unused.
 UPDATE waitlist_entries e SET updated_at = now(),
     status = CASE WHEN EXISTS (SELECT FROM bookings b WHERE b.id = e.hold_id AND b.status <> 'held')
         THEN 'booked' ELSE 'lapsed' END
-WHERE e.status = 'offered' AND e.id IN (
+WHERE e.id IN (
     SELECT o.id FROM waitlist_entries o JOIN calendars c ON c.id = o.hold_calendar_id
-    WHERE o.status = 'offered' AND c.shard = ANY ($1::int[])
+    WHERE o.status = 'offered' AND c.shard = ANY ($1::int[]) AND ($2::uuid[] IS NULL OR o.hold_calendar_id = ANY ($2))
         AND NOT EXISTS (SELECT FROM bookings b WHERE b.id = o.hold_id AND b.status = 'held')
-    LIMIT $2)
+    ORDER BY o.id LIMIT $3 FOR UPDATE OF o SKIP LOCKED)
 RETURNING e.id::text;
 
 -- name: end_past_entries
 UPDATE waitlist_entries SET status = 'past', updated_at = now() WHERE id IN (
-    SELECT id FROM waitlist_entries WHERE status IN ('waiting', 'offering') AND to_at <= now() LIMIT $1)
+    SELECT id FROM waitlist_entries WHERE status IN ('waiting', 'offering') AND to_at <= now()
+    ORDER BY to_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING id::text;
 
 -- name: booked_otherwise
--- Who waits for a service and has booked it in that time meanwhile waits no more.
+-- Who waits for a service of these businesses and has booked it in that time meanwhile waits no more.
 UPDATE waitlist_entries SET status = 'booked', updated_at = now() WHERE id IN (
-    SELECT e.id FROM waitlist_entries e JOIN bookings b ON b.client_id = e.client_id AND b.service_id = e.service_id
-        AND b.status IN ('pending', 'confirmed') AND b.start_at >= e.from_at AND b.start_at < e.to_at
-        AND b.created_at > e.created_at
-    WHERE e.status = 'waiting' LIMIT $1)
+    SELECT e.id FROM waitlist_entries e
+    WHERE e.business_id = ANY ($1::uuid[]) AND e.status = 'waiting' AND EXISTS (
+        SELECT FROM bookings b WHERE b.client_id = e.client_id AND b.service_id = e.service_id
+            AND b.status IN ('pending', 'confirmed') AND b.start_at >= e.from_at AND b.start_at < e.to_at
+            AND b.created_at > e.created_at)
+    ORDER BY e.id LIMIT $2 FOR UPDATE OF e SKIP LOCKED)
 RETURNING id::text;
 
 -- name: insert_guest
-INSERT INTO clients (id, business_id, guest, first_name, email, phone, email_normal, phone_normal)
-VALUES ($1, $2, true, $3, $4, $5, $6, $7) RETURNING id::text;
-
--- name: takes_several
-SELECT professionals_needed > 1 OR resources <> '[]' FROM services WHERE business_id = $1::uuid AND id = $2::uuid;
+INSERT INTO clients (id, business_id, guest, first_name, email, phone, email_normal, phone_normal, locale)
+VALUES ($1, $2, true, $3, $4, $5, $6, $7, $8) RETURNING id::text;

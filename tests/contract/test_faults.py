@@ -277,7 +277,7 @@ async def test_new_terms_reach_viewers_though_work_is_on_its_way() -> None:
     await world.offer(calendar, other, s)
     await house.runtime.roster.refresh_services([calendar])
     fresh = slots_between(actor.calendar, s, NOON, NOON + DAY, house.clock.now)
-    assert view.published == {x.start: (x.state, x.remaining, x.end - x.start) for x in fresh}
+    assert view.published == {x.start: (x.state, x.remaining, x.end - x.start, x.until) for x in fresh}
 
 
 async def test_the_same_seed_has_the_same_faults() -> None:

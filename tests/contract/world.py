@@ -189,10 +189,10 @@ class PostgresWorld:
     async def _publish(self, calendar_id: str, s: Service) -> None:
         """Terms that only offerings have: this one is open all day, all year."""
         await self.connection.execute(
-            """INSERT INTO offerings (id, business_id, professional_id, code, type, title, start_date, end_date, day_start,
-                day_end, time_zone, duration_minutes, max_attendees, anti_scalping)
-            VALUES ($1, $2, $3, $4, 'single', 'A', now() - interval '1 day', now() + interval '1 year', 0, 1440, 'UTC',
-                $5, 1, $6)""",
+            """INSERT INTO offerings (id, business_id, professional_id, code, type, title, start_date, end_date,
+                day_start, day_end, time_zone, duration_minutes, max_attendees, anti_scalping)
+            VALUES ($1, $2, $3, $4, 'single', 'A', now() - interval '1 day', now() + interval '1 year', 0, 1440,
+                'UTC', $5, 1, $6)""",
             s.id, self.business, calendar_id, s.id, s.duration // MINUTE, s.guard,
         )  # fmt: skip
 

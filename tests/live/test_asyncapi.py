@@ -84,6 +84,10 @@ async def test_real_messages_of_every_kind_are_as_described(
     await client.done("confirm", booking_id=booked["id"], if_version=1, idempotency_key="b")
     await client.done("reschedule", booking_id=booked["id"], start=place.at(11), idempotency_key="c")
     await client.done("cancel", booking_id=booked["id"], reason="ill", idempotency_key="d")
+    series = {**hold, "start": place.at(10), "rrule": "FREQ=DAILY;COUNT=2", "client_id": place.client_id}
+    await client.done("book_series", **series, idempotency_key="e")
+    waiting = {"service_id": place.service_id, "professional_id": place.professional_id, "client_id": place.client_id}
+    await client.done("wait", **waiting, **{"from": place.at(10), "to": place.at(10, 30)}, idempotency_key="f")
     await place.api.request(
         "PUT",
         f"professionals/{place.professional_id}/schedule",

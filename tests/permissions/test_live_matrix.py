@@ -20,6 +20,8 @@ MESSAGES: Final[dict[str, Callable[[Side], dict[str, Any]]]] = {
     "subscribe": lambda s: {"professional_id": s.ids["professionals"], "from": s.place.day, "to": s.place.day},
     "hold": lambda s: s.hold() | {"client_id": None},
     "book": lambda s: s.booking(guest={"name": "x"}) | {"notes": None},
+    "book_series": lambda s: s.series() | {"guest": {"name": "x"}},
+    "wait": lambda s: s.wait() | {"guest": {"name": "x"}},
     "release": lambda s: {"hold_id": s.ids["holds"]},
     "confirm": lambda s: {"booking_id": s.ids["bookings"]},
     "cancel": lambda s: {"booking_id": s.ids["bookings"]},

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.rest.helpers import acting, problem
+from tests.rest.helpers import acting, new_business, problem
 from tests.support.server import Api, Place
 
 
@@ -221,3 +221,44 @@ async def test_of_two_hundred_guests_ten_win(place: Place, db: asyncpg.Connectio
     taken = await db.fetchval("SELECT sum(attendees) FROM bookings WHERE service_id = $1::uuid", made["id"])
     assert taken == 10
     assert await slots_of(place, made) == []
+
+
+async def test_a_long_offering_is_shown_from_today_on(place: Place, db: asyncpg.Connection) -> None:
+    """Also one that began long ago, and one with more slots than an answer has room for."""
+    made = await offer(
+        place, start_time="00:00", end_time="24:00", duration_minutes=5, end_date=place.at(0, day=300)[:10]
+    )
+    assert len(await slots_of(place, made)) > 1_000
+    began = await offer(place, start_time="12:00", end_time="13:00", end_date=place.at(0, day=30)[:10])
+    await db.execute("UPDATE offerings SET start_date = start_date - 300 WHERE id = $1::uuid", began["id"])
+    again = await place.api.request("PATCH", f"offerings/{began['code']}", {"title": "Since long"})
+    assert again.status == 200
+    assert len(await slots_of(place, began)) >= 2 * 31
+    later = await slots_of(place, began, **{"from": place.at(12, day=20)})
+    assert (later[0]["start"], later[-1]["start"]) == (place.at(12, day=20), place.at(12, 30, day=30))
+    assert await slots_of(place, began, **{"from": place.at(0, day=40)[:10]}) == []
+    answer = await visitor(place).get(f"offerings/{made['code']}/slots", **{"from": "tomorrow"})
+    problem(answer, "validation_failed", "from")
+
+
+async def test_a_party_lasts_from_its_first_day_to_its_last(place: Place) -> None:
+    party = await offer(place, type="party", max_attendees=3, end_date=place.at(0, day=2)[:10])
+    assert party["duration_minutes"] == 2 * 24 * 60 + 120
+    path = f"offerings/{party['code']}"
+    shorter = await place.api.request("PATCH", path, {"end_date": place.day, "end_time": "11:00"})
+    assert shorter.json["duration_minutes"] == 60
+
+
+async def test_what_is_published_is_hidden_until_the_business_is_approved(place: Place, db: asyncpg.Connection) -> None:
+    other = await new_business(place.api.server.dsn)
+    await db.execute("UPDATE businesses SET status = 'pending' WHERE id = $1", other)
+    owner = acting(place.api, other, "owner")
+    professional = await owner.made("professionals", {"display_name": "x", "time_zone": "UTC"})
+    made = await owner.made("offerings", {
+        "professional_id": professional["id"], "type": "party", "title": "x", "start_date": place.day,
+        "end_date": place.day, "start_time": "10:00", "end_time": "12:00", "max_attendees": 2,
+    })  # fmt: skip
+    for path in (f"offerings/{made['code']}", f"offerings/{made['code']}/slots"):
+        problem(await visitor(place).get(path), "not_found")
+        problem(await place.api.get(path), "not_found")
+        assert (await owner.get(path)).status == 200

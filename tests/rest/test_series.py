@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.rest.helpers import book, problem
+from tests.rest.helpers import acting, book, problem
 from tests.support.server import Api, Place
 
 
@@ -134,3 +134,45 @@ async def test_a_bookings_history_tells_every_step(place: Place, stranger: Api) 
     assert [*first["items"], *rest["items"]] == told
     assert rest["next_cursor"] is None
     problem(await stranger.get(path), "not_found")
+
+
+async def test_a_repeated_request_tells_what_was_booked_then(place: Place) -> None:
+    """Whatever has become of it since."""
+    body = ask(place, place.at(9), "FREQ=DAILY;COUNT=3", client_id=place.client_id, notes="x")
+    first = await place.api.made("bookings/series", body, key="series-then")
+    assert (await place.api.post(f"bookings/{first['bookings'][0]['id']}/cancel")).status == 200
+    assert await place.api.made("bookings/series", body, key="series-then") == first
+    assert [b["notes"] for b in first["bookings"]] == ["x"] * 3
+
+
+async def test_what_is_in_the_way_is_told_to_who_may_read_it(place: Place, business_id: str) -> None:
+    """A colleague learns that it is booked and not by what, and the journal is not theirs to go through."""
+    made = await book(place, place.at(9))
+    path = f"professionals/{place.professional_id}/explain"
+    asked = {"start": place.at(9), "service_id": place.service_id}
+    other = await place.api.made("professionals", {"display_name": "Other", "time_zone": "UTC"})
+    colleague = acting(place.api, business_id, "professional", professional_id=other["id"])
+    themselves = acting(place.api, business_id, "professional", professional_id=place.professional_id)
+    assert (await colleague.get(path, **asked)).json["reasons"] == [{"code": "booking", "title": "It is booked"}]
+    assert (await themselves.get(path, **asked)).json["reasons"][0]["ids"] == [made["id"]]
+    problem(await colleague.get(path, **asked, version=1), "forbidden")
+    assert (await themselves.get(path, **asked, version=made["calendar_version"])).status == 200
+
+
+async def test_a_history_tells_a_guest_which_side_acted(place: Place) -> None:
+    """And not which login; nor do digests of what they have told of themselves come back."""
+    start = place.at(10)
+    offering = await place.api.made("offerings", {
+        "professional_id": place.professional_id, "type": "single", "title": "x", "start_date": place.day,
+        "end_date": place.day, "start_time": "10:00", "end_time": "11:00", "duration_minutes": 30,
+        "anti_scalping": "standard",
+    })  # fmt: skip
+    guest = {"name": "Cy", "email": "cy@example.org"}
+    made = await place.api.made("bookings", {"offering_code": offering["code"], "start": start, "guest": guest})
+    mine = {"X-Manage-Token": made["manage_token"]}
+    [told] = (await place.api.with_token(None).get(f"bookings/{made['id']}/history", headers=mine)).json["items"]
+    [known] = (await place.api.get(f"bookings/{made['id']}/history")).json["items"]
+    assert ":" in known["by"]
+    assert known["data"]["marks"]
+    assert told["by"] == known["by"].partition(":")[0]
+    assert told["data"] == {name: value for name, value in known["data"].items() if name != "marks"}

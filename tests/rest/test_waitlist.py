@@ -169,3 +169,63 @@ async def test_a_crash_between_hold_and_note_offers_nothing_twice(place: Place, 
     assert offered["hold"]["id"] == held["id"]
     count = "SELECT count(*) FROM bookings WHERE calendar_id = $1::uuid AND status = 'held'"
     assert await db.fetchval(count, place.professional_id) == 1
+
+
+async def test_who_is_refused_when_booking_does_not_wait(place: Place) -> None:
+    """A hold for who is banned would only keep others away."""
+    await book(place, place.at(9))
+    await place.api.made("ban-list", {"email": "unwanted@example.org"})
+    ann = {"name": "Ann", "email": "Unwanted@example.org"}
+    problem(await place.api.post("waitlist", waiting(place, guest=ann)), "banned")
+    bob = (await place.api.made("clients", {"first_name": "Ann", "email": "unwanted@example.org"}))["id"]
+    problem(await place.api.post("waitlist", waiting(place, client_id=bob)), "banned")
+
+
+async def test_what_an_offering_never_has_is_not_waited_for(place: Place) -> None:
+    made = await place.api.made("offerings", {
+        "professional_id": place.professional_id, "type": "group", "title": "x", "start_date": place.day,
+        "end_date": place.day, "start_time": "09:00", "end_time": "10:00", "duration_minutes": 30, "max_attendees": 2,
+    })  # fmt: skip
+    body = {
+        "offering_code": made["code"], "from": place.at(9), "to": place.at(9, 30), "client_id": place.client_id,
+        "attendees": 2,
+    }  # fmt: skip
+    problem(await place.api.post("waitlist", body | {"attendees": 3}), "too_many_attendees")
+    problem(await place.api.post("waitlist", body | {"duration_minutes": 30}), "duration_not_offered")
+    another = body | {"service_id": place.service_id}
+    problem(await place.api.post("waitlist", another), "validation_failed", "service_id")
+    entry_of = await place.api.made("waitlist", body)
+    offered = await until(lambda: entry(place, entry_of), lambda e: e["status"] == "offered")
+    assert offered["hold"]["start"] == place.at(9)
+
+
+async def test_many_starts_and_a_hold_among_them(place: Place) -> None:
+    """A long range of short slots is no reason to refuse, whether something in it is held or not."""
+    path = f"professionals/{place.professional_id}/services"
+    short = await place.api.made(path, {"name": "Quick", "duration_minutes": 5, "horizon_days": 730})
+    held = await place.api.made(
+        "holds", {"professional_id": place.professional_id, "service_id": short["id"], "start": place.at(9)}
+    )
+    off = {"start": place.at(0), "end": place.at(0, day=60), "force": True}
+    await place.api.made(f"professionals/{place.professional_id}/time-off", off)
+    made = await place.api.made("waitlist", waiting(place, service_id=short["id"], to=place.at(9, day=60)))
+    assert "held_until" not in made, "it is time off that is in the way"
+    assert (await place.api.get(f"waitlist/{made['id']}")).status == 200
+    assert held["start"] == place.at(9)
+
+
+async def test_a_later_opening_goes_to_who_waits_for_later(place: Place) -> None:
+    """Who stands before them and wants other times, or more places, is not offered it and loses nothing."""
+    path = f"professionals/{place.professional_id}/services"
+    pair = await place.api.made(path, {"name": "Pair", "duration_minutes": 30, "capacity": 2, "horizon_days": 365})
+    full = {"service_id": pair["id"], "attendees": 2}
+    first, second = [await place.api.made("bookings", place.booking(place.at(h), **full)) for h in (9, 10)]
+    nine = await place.api.made("waitlist", waiting(place, 9, service_id=pair["id"]))
+    both = await place.api.made("waitlist", waiting(place, 10, **full, client_id=await client_of(place)))
+    one = await place.api.made("waitlist", waiting(place, 10, service_id=pair["id"], client_id=await client_of(place)))
+    assert (await place.api.post(f"bookings/{second['id']}/reschedule", {"start": place.at(15)})).status == 200
+    await until(lambda: entry(place, both), lambda e: e["status"] == "offered")
+    assert [(await entry(place, e))["status"] for e in (nine, one)] == ["waiting", "waiting"]
+    assert (await place.api.request("DELETE", f"waitlist/{both['id']}")).status == 204
+    await until(lambda: entry(place, one), lambda e: e["status"] == "offered")
+    assert (await place.api.get(f"bookings/{first['id']}")).json["status"] == "confirmed"
