@@ -53,9 +53,10 @@ class Messages:
         try:
             payload = msgspec.convert(job.payload, Payload)
         except msgspec.ValidationError as error:
-            raise Hopeless(f"the payload is none of a message: {error}") from None
+            # A node of a later version, which has put it in, may have it the next time. So below.
+            raise Later(f"the payload is none of a message: {error}") from None
         if payload.message not in self._texts.kinds:
-            raise Hopeless(f"there is no text for {payload.message}")
+            raise Later(f"there is no text for {payload.message}")
         if isinstance(payload, AboutBooking):
             await self._about_booking(job, payload)
         elif isinstance(payload, ToStaff):

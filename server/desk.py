@@ -392,12 +392,3 @@ class Desk:
     def forget_all_clients(self) -> None:
         self._clients_gone += 1
         self._clients_known.clear()
-
-
-def role_of(principal: Principal, on_behalf_of: str | None) -> str:
-    """How `cancelled_by` names the caller. Whoever speaks for others says whom; raises `Refused(forbidden)`."""
-    if on_behalf_of is not None:
-        if principal.role not in ("owner", "manager", "service"):
-            raise Refused("forbidden", "on_behalf_of is for owners, managers and service tokens")
-        return on_behalf_of
-    return "guest" if principal.role == "public" else principal.role

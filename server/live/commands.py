@@ -11,9 +11,9 @@ from protocol import live
 from protocol.errors import Refused, invalid
 from protocol.times import bounded_us
 from server import permissions
-from server.desk import Asker, role_of
+from server.desk import Asker
 from server.live.viewing import Visitor, principal_for, principal_for_service
-from server.principal import Principal
+from server.principal import Principal, role_of
 from server.throttle import Spent
 from storage import bookings
 

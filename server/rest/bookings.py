@@ -14,11 +14,11 @@ from protocol.errors import Refused, invalid
 from protocol.ids import new_id
 from protocol.languages import accepted
 from protocol.times import bounded_us, local_us, parse_date, to_us, zone
-from server.desk import Asker, role_of
+from server.desk import Asker
 from server.edge import Call, Endpoint, Reply
 from server.paging import Cursor, Limit, PageQuery, decode_cursor, page
 from server.permissions import Reach, reach
-from server.principal import Principal
+from server.principal import Principal, role_of
 from storage import bookings, people
 from storage.bookings import BookingFilter, BookingRow
 

@@ -6,8 +6,8 @@ from protocol import bodies
 from protocol import series as said
 from protocol.errors import Refused
 from protocol.ids import is_uuid
-from server.desk import role_of
 from server.edge import Call, Endpoint, Reply
+from server.principal import role_of
 from server.rest.bookings import TAKEN, asker
 
 

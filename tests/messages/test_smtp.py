@@ -81,6 +81,15 @@ async def test_over_starttls_with_a_password(starttls: Mailbox, certificate: tup
     assert got.get_content().strip() == "Grüße"
 
 
+async def test_no_line_ends_the_mail_before_its_end(plain: Mailbox) -> None:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = SENDER, "dots@example.org", "x"
+    made.set_content(".\n..\nMAIL FROM:<x@example.org>\n.\n")
+    await Smtp(f"smtp+plain://127.0.0.1:{plain.port}", SENDER).send(made.as_bytes(policy.SMTP), "dots@example.org")
+    (got,) = plain.to("dots@example.org")
+    assert got.get_content().splitlines() == [".", "..", "MAIL FROM:<x@example.org>", "."]
+
+
 async def test_a_wrong_password_may_be_put_right(starttls: Mailbox, certificate: tuple[Path, Path]) -> None:
     """It is no fault of the mail, so that waits."""
     way = Smtp(f"smtp://slotcast:wrong@localhost:{starttls.port}", SENDER, trusting(certificate))
