@@ -225,7 +225,7 @@ async def test_the_description_tells_what_the_server_does(place: Place) -> None:
     assert {"status", "date", "date_from", "date_to", "professional_id", "client_id", "limit", "cursor"} <= names
     slots = document["paths"]["/api/v1/professionals/{id}/slots"]["get"]["parameters"]
     assert {p["name"]: p["required"] for p in slots} == {
-        "id": True, "from": True, "to": True, "service_id": False, "time_zone": False,
+        "id": True, "from": True, "to": True, "service_id": False, "time_zone": False, "duration_minutes": False,
     }  # fmt: skip
     assert document["paths"]["/api/health"]["get"]["security"] == []
 
