@@ -29,6 +29,7 @@ WHOLE = {
 """Holes whose few values make different sentences in a language that bends its words."""
 
 NOT_FOUND = {
+    ("actors/inquiries.py", "refusal.detail"): "what the calendar has said",
     ("protocol/errors.py", "_FIELD_AT.sub('', text)"): "what msgspec says, see LIBRARIES",
     ("protocol/errors.py", "message"): "the same, without the field",
     ("protocol/session.py", "why"): "the same",
