@@ -169,7 +169,11 @@ class JobQueue:
 
 def short(reason: str) -> str:
     """Fit for the database, whatever an error said."""
-    return reason.encode(errors="replace").decode().replace("\0", "")[: limits.job_reason_chars_max]
+    return printable(reason)[: limits.job_reason_chars_max]
+
+
+def printable(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def _check(job: NewJob) -> None:

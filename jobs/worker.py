@@ -8,12 +8,13 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from jobs.job_queue import Ending, JobQueue, Room, short
+from jobs.job_queue import Ending, JobQueue, Room, printable, short
 from jobs.pace import Pace
 from jobs.queue import Handler, Hopeless, Job, Later
 from protocol import limits
@@ -135,7 +136,8 @@ class Worker:
         except Refused as refused:
             ending = _again(job, holder, f"{refused.code}: {refused.detail or refused.kind.title}")
         except Exception as error:
-            log.exception("job %s of kind %s failed", job.id, job.kind)
+            # An error may quote what was sent to us, which is not always text that can be written.
+            log.error("job %s of kind %s failed: %s", job.id, job.kind, printable(traceback.format_exc()))
             ending = _again(job, holder, f"{type(error).__name__}: {error}")
         finally:
             self._end(job, ending, time.perf_counter() - started)

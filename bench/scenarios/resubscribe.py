@@ -126,9 +126,9 @@ async def storm(
 
 def _rows(storms: list[tuple[Weathered, Statements, Statements]]) -> list[Row]:
     weathered = [storm for storm, _, _ in storms]
-    # The node looks for old keys and forgotten holds every thirty seconds, which may fall into one of the storms
-    # and is none of theirs. A query of theirs would be in each of them, by the thousand.
-    asked = [float(max(asked.counted, asked.connections)) for _, asked, _ in storms]
+    # The node looks for jobs, forgotten holds and old keys every second or so, which is none of the storms' doing:
+    # what it asks in as quiet a time is taken off. A query of theirs would be in each of them, by the thousand.
+    asked = [float(max(0, asked.counted - quiet.counted)) for _, asked, quiet in storms]
     beyond = [max(0, asked.transactions - quiet.transactions) / storm.count * 1000 for storm, asked, quiet in storms]
     last = [max(storm.wave_seconds) * 1000 for storm in weathered]
     cpu = {
