@@ -166,7 +166,7 @@ class Desk:
     async def release(self, asker: Asker, hold_id: str) -> None:
         """A visitor has nothing but the hold's id, which is told to its holder alone."""
         row = await bookings.find_hold(self._database, hold_id)
-        if row is None and await self._released_before(asker):
+        if row is None and await self._answered_before(asker):
             return
         if row is None or row.business_id != asker.principal.business_id:
             raise Refused("not_found", "there is no such hold")
@@ -177,12 +177,12 @@ class Desk:
             )
         await self.together.release(asker, row, hold_id)
 
-    async def _released_before(self, asker: Asker) -> bool:
-        """Whether this very request has released the hold already."""
-        if asker.key is None:
-            return False
-        stored = await self._runtime.stored(asker.key)
-        return stored is not None and isinstance(stored.event, ev.HoldReleased)
+    async def _answered_before(self, asker: Asker) -> bool:
+        """Whether this very request has released the hold already. Raises the refusal that it has met instead."""
+        stored = await self._runtime.stored(asker.key) if asker.key is not None else None
+        if stored is not None and stored.refusal is not None:
+            raise refused_by_calendar(stored.refusal, stored.version)
+        return stored is not None
 
     # Bookings
 

@@ -194,6 +194,28 @@ async def test_a_release_and_a_deletion_are_repeated(place: Place) -> None:
         problem(await place.api.request("DELETE", path, key=new_key()), "not_found")
 
 
+async def test_a_refused_release_is_refused_the_same_way(place: Place, db: asyncpg.Connection) -> None:
+    """Also when the hold, which was just ending then, has gone from the tables since."""
+    held = await place.api.made(
+        "holds", {"professional_id": place.professional_id, "service_id": place.service_id, "start": place.at(9)}
+    )
+    assert (await place.api.request("DELETE", f"holds/{held['id']}")).status == 204
+    # As one who asks sees it in the moment between a decision and its commit.
+    await db.execute(
+        """INSERT INTO bookings (id, business_id, calendar_id, service_id, status, start_at, end_at, blocked,
+            session_id, capacity, attendees, holder, expires_at, created_at, updated_at)
+        SELECT $1, p.business_id, p.id, $3, 'held', now(), now() + interval '1 hour',
+            tstzrange(now(), now() + interval '1 hour'), $1, 1, 1, 'x', now() + interval '1 hour', now(), now()
+        FROM professionals p WHERE p.id = $2""",
+        held["id"], place.professional_id, place.service_id,
+    )  # fmt: skip
+    first = await place.api.request("DELETE", f"holds/{held['id']}", key="too-late")
+    await db.execute("DELETE FROM bookings WHERE id = $1", held["id"])
+    again = await place.api.request("DELETE", f"holds/{held['id']}", key="too-late")
+    assert problem(first, "hold_gone")["calendar_version"] == problem(again, "hold_gone")["calendar_version"]
+    problem(await place.api.request("DELETE", f"holds/{held['id']}", key="another"), "not_found")
+
+
 async def test_keys_are_each_callers_own(place: Place, business_id: str, stranger: Api) -> None:
     """Two callers who happen to use the same key do not hear each other's answers."""
     key = new_key()
