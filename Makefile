@@ -48,10 +48,11 @@ lint: setup ## style, types and import direction; one line each when clean
 test: lint ## lint, then every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# They read SLOTCAST_PROVE: `long` runs every seed and duration, `quick` or unset a short form.
-prove: setup ## faults, simulations and ten thousand mails in their long form (QUICK=1 for the short one)
+# They read SLOTCAST_PROVE: `long` runs more seeds, drawn anew each time, and longer; `quick` or unset a short form, the same
+# each time.
+prove: setup ## faults, models, fuzzing and ten thousand mails in their long form (QUICK=1 for the short one)
 	@export SLOTCAST_PROVE=$(if $(filter-out 0,$(QUICK)),quick,long)
-	$(BIN)/python -m pytest tests/core/test_simulation.py tests/core/test_machine.py tests/faults tests/messages/test_many.py --timeout=3600 $(ARGS)
+	$(BIN)/python -m pytest tests/core tests/faults tests/rest/test_fuzz.py tests/messages/test_many.py --timeout=3600 $(ARGS)
 
 prove-quick: ## the fault tests in their short form
 	@$(MAKE) prove QUICK=1

@@ -161,7 +161,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     return Schedule(draw(st.sampled_from(ZONES)), tuple(weekly), overrides)
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=False)
+@settings(max_examples=300, deadline=None, database=None)
 @given(
     schedule=schedules(),
     day=st.sampled_from(DAYS),

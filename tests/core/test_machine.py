@@ -493,7 +493,6 @@ TestCalendarMachine.settings = settings(
     stateful_step_count=40,
     deadline=None,
     database=None,
-    derandomize=False,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

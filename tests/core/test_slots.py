@@ -45,7 +45,7 @@ terms = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=False)
+@settings(max_examples=150, deadline=None, database=None)
 @given(service=terms, minutes=st.integers(-2000, 4000), microseconds=st.sampled_from([-1, 0, 1]))
 def test_the_next_change_by_time_is_the_first(service: Service, minutes: int, microseconds: int) -> None:
     """Nothing changes before it, something changes at it; `None` means never."""
@@ -64,7 +64,7 @@ def test_the_next_change_by_time_is_the_first(service: Service, minutes: int, mi
     assert shown(calendar, service, due) != before
 
 
-@settings(max_examples=60, deadline=None, database=None, derandomize=False)
+@settings(max_examples=60, deadline=None, database=None)
 @given(
     service=terms,
     bookings=st.lists(st.integers(0, 60), max_size=6),
@@ -93,7 +93,7 @@ def test_with_bookings_nothing_changes_before_it(
     assert shown(calendar, service, due - 1 if due else now + 1000 * DAY) == before
 
 
-@settings(max_examples=100, deadline=None, database=None, derandomize=False)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     service=terms,
     cuts=st.lists(st.integers(0, 2 * 24 * 60), min_size=1, max_size=4, unique=True).map(sorted),

@@ -29,7 +29,8 @@ from tests.support.server import Api, RunningServer, token_for
 LONG: Final = os.environ.get("SLOTCAST_PROVE") == "long"
 # Processes of one run have to collect the same tests, so they draw from what they have in common.
 SEED: Final = int(
-    os.environ.get("SLOTCAST_TEST_SEED") or random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(10**6)
+    os.environ.get("SLOTCAST_TEST_SEED")
+    or (random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(10**6) if LONG else 1)
 )
 EXAMPLES: Final = 50 if LONG else 3
 COMBINED: Final = 1 if LONG else 10
