@@ -6,7 +6,6 @@ from typing import Final
 body_bytes_max: Final = 64 * 1024
 header_line_bytes_max: Final = 8 * 1024
 idempotency_key_chars_max: Final = 128
-idempotency_ttl_s: Final = 24 * 3600
 request_deadline_s: Final = 10.0
 page_size_default: Final = 50
 page_size_max: Final = 200

@@ -29,7 +29,7 @@ from server.auth import Auth
 from server.businesses import Businesses
 from server.identity import contact_keys
 from server.offered import Meant, Offerings
-from server.outcomes import changed_by, changes_of, refused_by_calendar
+from server.outcomes import changed_by, changes_of, made_by, refused_by_calendar
 from server.places import Places
 from server.principal import Principal
 from server.rules import Rules
@@ -212,23 +212,13 @@ class Desk:
         outcome = met.outcome
         event = outcome.event
         assert isinstance(event, ev.Booked)
-        at = format_us(outcome.at)
-        booking = bodies.Booking(
-            id=event.id,
-            code=event.code,
-            status=event.status,
-            professional_id=met.calendar_id,
-            service_id=event.service_id,
-            client_id=event.client_id,
-            start=format_us(event.start),
-            end=format_us(event.start + event.duration),
-            attendees=event.places,
-            version=outcome.booking_version,
-            created_at=at,
-            updated_at=at,
+        booking = made_by(
+            event,
+            met.calendar_id,
+            outcome.booking_version,
+            outcome.at,
             notes=body.notes,
             answers=body.answers or None,
-            double_booking=event.doubled,
             calendar_version=outcome.version,
             manage_token=self._auth.manage_token(event.id) if body.guest is not None else None,
             **await self.together.people(asker, met, event.service_id),

@@ -36,6 +36,28 @@ _STATUS: Final[dict[type[ev.Event], bodies.BookingStatus]] = {
 }
 
 
+def made_by(booked: ev.Booked, calendar_id: str, version: int, at_us: int, **more: Any) -> bodies.Booking:
+    """A new booking as its event has it, at that `version` of its own; `more` is what the event does not hold."""
+    at = format_us(at_us)
+    return bodies.Booking(
+        id=booked.id,
+        code=booked.code,
+        status=booked.status,
+        professional_id=calendar_id,
+        service_id=booked.service_id,
+        client_id=booked.client_id,
+        start=format_us(booked.start),
+        end=format_us(booked.start + booked.duration),
+        attendees=booked.places,
+        version=version,
+        created_at=at,
+        updated_at=at,
+        double_booking=booked.doubled,
+        series_id=booked.series,
+        **more,
+    )
+
+
 def changed_by(body: bodies.Booking, outcome: Outcome) -> bodies.Booking:
     """The booking after what a calendar has decided about it."""
     return msgspec.structs.replace(

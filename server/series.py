@@ -14,6 +14,7 @@ from protocol.times import MINUTE, bounded_us, format_us
 from server.answers import answered
 from server.auth import Auth
 from server.desk import Asker, Desk
+from server.outcomes import made_by
 from storage import bookings
 from storage.postgres import Database
 
@@ -68,23 +69,13 @@ class SeriesDesk:
         )
 
     def _booking(self, b: said.SeriesCreate, booked: ev.Booked, outcome: Outcome) -> bodies.Booking:
-        at = format_us(outcome.at)
-        return bodies.Booking(
-            id=booked.id,
-            code=booked.code,
-            status=booked.status,
-            professional_id=b.professional_id,
-            service_id=booked.service_id,
-            client_id=booked.client_id,
-            start=format_us(booked.start),
-            end=format_us(booked.start + booked.duration),
-            attendees=booked.places,
-            version=1,
-            created_at=at,
-            updated_at=at,
+        return made_by(
+            booked,
+            b.professional_id,
+            1,
+            outcome.at,
             notes=b.notes,
             answers=b.answers or None,
-            series_id=booked.series,
             manage_token=self._auth.manage_token(booked.id) if b.guest is not None else None,
         )
 
