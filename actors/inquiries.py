@@ -9,7 +9,7 @@ from actors.calendar.caps import Caps
 from actors.calendar.explain import Reason, explain
 from actors.calendar.series import refuse_series, starts_of_series
 from actors.calendar.slots import judge, slots_between, starts_between
-from actors.calendar.state import Calendar, Service, lasting
+from actors.calendar.state import Calendar, Service, offered
 from actors.questions import Question, next_end, service_of
 from protocol import limits
 from protocol import series as said
@@ -91,8 +91,7 @@ class FindOpenings(Question, frozen=True, tag=True):
     duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        terms = calendar.services.get(self.service_id)
-        service = lasting(terms, self.duration) if terms else None
+        service = offered(calendar, self.service_id, self.duration)
         if service is None:
             return _encode(Openings(self.to_us, [])), now
         # What lies before the notice is never open.
@@ -112,8 +111,7 @@ class HeldUntil(Question, frozen=True, tag=True):
     duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        terms = calendar.services.get(self.service_id)
-        service = lasting(terms, self.duration) if terms else None
+        service = offered(calendar, self.service_id, self.duration)
         ends: list[int] = []
         if service is not None and calendar.holds:
             caps = Caps(calendar, service, now)

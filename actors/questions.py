@@ -17,6 +17,7 @@ from actors.calendar.state import (
     Calendar,
     Service,
     lasting,
+    offered,
 )
 from protocol import bodies, limits, public, schedules
 from protocol.errors import Refused, invalid
@@ -94,8 +95,7 @@ class OpenStarts(Question, frozen=True, tag=True):
     duration: int = 0
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        terms = calendar.services.get(self.service_id)
-        service = lasting(terms, self.duration) if terms else None
+        service = offered(calendar, self.service_id, self.duration)
         if service is None:
             return b"[]", END_OF_TIME
         found = slots_between(calendar, service, self.from_us, self.to_us, now)

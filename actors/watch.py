@@ -9,7 +9,7 @@ import msgspec
 
 from actors.actor import Actor
 from actors.calendar.apply import EVERYTHING, apply, touched
-from actors.calendar.state import HOURLY, Service, lasting
+from actors.calendar.state import HOURLY, Service, offered
 from actors.ports import Clock, Entry
 from actors.views import Changes, View, ViewKey
 from protocol import events as ev
@@ -161,5 +161,4 @@ def _terms(actor: Actor, key: ViewKey) -> Service | None:
     if not key.service_id:
         # With a duration, the hours in pieces of that length.
         return msgspec.structs.replace(HOURLY, duration=key.duration, step=key.duration) if key.duration else HOURLY
-    service = actor.calendar.services.get(key.service_id)
-    return lasting(service, key.duration) if service else None
+    return offered(actor.calendar, key.service_id, key.duration)

@@ -239,6 +239,12 @@ def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
     return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), [], {})
 
 
+def offered(calendar: Calendar, service_id: str, duration: int = 0) -> Service | None:
+    """The terms of a service that can be booked here for so long (0: as long as usual)."""
+    terms = calendar.services.get(service_id)
+    return lasting(terms, duration) if terms is not None else None
+
+
 def hours_for(calendar: Calendar, service: Service) -> AnyHours:
     if service.own_hours is not None:
         return service.own_hours
