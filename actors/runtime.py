@@ -250,8 +250,9 @@ class Runtime:
                 changed.append(entry)
             if actor.parked:
                 busy.add(actor)
-            if any(type(event) in _FREEING for event in entry.events):
-                freed.add(work.calendar_id)
+            for event in entry.events:
+                if type(event) in _FREEING:
+                    freed.add(work.calendar_id)
             self._answer(work, entry.outcome)
         if changed:
             self.watch.publish(changed)
@@ -350,7 +351,8 @@ def _with_other_codes(command: Command) -> Command:
 def _booking_version(calendar: Calendar, decision: Sequence[ev.Event]) -> int:
     """That of the booking which the last of the events is about, after all of them."""
     about = getattr(decision[-1], "id", "")
-    return version_of(calendar, about) + sum(getattr(event, "id", "") == about for event in decision)
+    events = 1 if len(decision) == 1 else sum(getattr(event, "id", "") == about for event in decision)
+    return version_of(calendar, about) + events
 
 
 def _remember_in_flight(actor: Actor, work: Work, key: IdempotencyKey) -> None:

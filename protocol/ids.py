@@ -11,8 +11,10 @@ _POOL_BYTES = 4_096
 _pool = b""
 _pool_at = 0
 
+_VARIANTS = "89ab"
 _last_ms = 0
 _counter = 0
+_head = ""
 
 
 def _random(count: int) -> bytes:
@@ -40,21 +42,17 @@ def new_id() -> str:
 
     The 12 bits after the milliseconds are a counter, so that ids made in one millisecond keep their order.
     """
-    global _last_ms, _counter  # noqa: PLW0603 - the counter is the point of this function
+    global _last_ms, _counter, _head  # noqa: PLW0603 - the counter is the point of this function
     ms = time.time_ns() // 1_000_000
-    if ms <= _last_ms:
+    if ms <= _last_ms and _counter < 0xFFF:
         _counter += 1
-        if _counter > 0xFFF:
-            _last_ms += 1
-            _counter = 0
-        ms = _last_ms
     else:
-        _last_ms = ms
+        _last_ms = max(ms, _last_ms + 1)
         _counter = 0
-    rand = _random(8).hex()
-    head = f"{ms:012x}"
-    variant = "89ab"[int(rand[0], 16) & 3]
-    return f"{head[:8]}-{head[8:]}-7{_counter:03x}-{variant}{rand[1:4]}-{rand[4:16]}"
+        _head = f"{_last_ms >> 16:08x}-{_last_ms & 0xFFFF:04x}-7"
+    drawn = _random(8)
+    rand = drawn.hex()
+    return f"{_head}{_counter:03x}-{_VARIANTS[drawn[0] & 3]}{rand[1:4]}-{rand[4:]}"
 
 
 def _code(length: int) -> str:

@@ -205,7 +205,7 @@ class Desk:
             body.if_version,
             (body.duration_minutes or 0) * MINUTE,
             await self.offerings.marks(meant.offered, client_id, details.guest, body.device_token),
-            answered(body.answers),
+            answered(body.answers) if body.answers else (),
             body.double_booking,
         )
         met = await self.together.book(asker, meant, command, details)
@@ -272,9 +272,11 @@ class Desk:
             missing = "service_id" if body.service_id is None else "start"
             raise invalid(missing, "is needed, unless an offering_code says it")
         start = bounded_us("start", body.start)
-        meeting = await self.together.meeting(asker.principal.business_id, body, start)
-        calendar_id = "" if meeting is not None else body.professional_id or ""
-        return Meant(calendar_id, body.service_id, start, meeting=meeting)
+        calendar_id, business_id = body.professional_id or "", asker.principal.business_id
+        if self.together.is_of_one(business_id, body):
+            return Meant(calendar_id, body.service_id, start)
+        meeting = await self.together.meeting(business_id, body, start)
+        return Meant("" if meeting is not None else body.professional_id or "", body.service_id, start, meeting=meeting)
 
     async def guest(self, business_id: str, given: bodies.GuestBody, language: Language | None) -> Guest:
         locale = given.locale or language

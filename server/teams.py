@@ -8,6 +8,7 @@ from storage.meetings import Team, team_of
 from storage.postgres import Database
 
 _TTL_S: Final = 5.0
+_ASKING_S: Final = 1.0
 _REMEMBERED_MAX: Final = 20_000
 
 
@@ -22,6 +23,9 @@ class Teams:
         key, now = (business_id, service_id), time.monotonic()
         until, team = self._found.get(key, (0.0, None))
         if until < now:
+            if team is not None:
+                # Whoever else comes meanwhile goes on with what was known: one asks for all.
+                self._found[key] = (now + _ASKING_S, team)
             forgotten = self._forgotten
             team = await team_of(self._database, business_id, service_id)
             if forgotten != self._forgotten:
@@ -31,6 +35,11 @@ class Teams:
                 self._found.clear()
             self._found[key] = (now + _TTL_S, team)
         return team
+
+    def takes_one(self, business_id: str, service_id: str) -> bool:
+        """Whether it is known without asking that the service takes one professional and nothing else."""
+        until, team = self._found.get((business_id, service_id), (0.0, None))
+        return team is not None and not team.several and until >= time.monotonic()
 
     def forget(self, _calendar_ids: Sequence[str] = ()) -> None:
         """Notices name calendars, not services; there are few."""

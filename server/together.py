@@ -51,6 +51,16 @@ class Together:
         self.teams = Teams(database)
         self._meetings = Meetings(runtime, switchboard, database, businesses)
 
+    def is_of_one(self, business_id: str, body: bodies.BookingCreate | bodies.HoldCreate) -> bool:
+        """Whether it is known without asking that the calendar it names is all there is to it."""
+        return (
+            body.professional_id is not None
+            and not body.professional_ids
+            and not body.resource_ids
+            and body.service_id is not None
+            and self.teams.takes_one(business_id, body.service_id)
+        )
+
     async def meeting(
         self, business_id: str, body: bodies.BookingCreate | bodies.HoldCreate, start: int
     ) -> Wanted | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from actors.calendar.apply import restore
 from actors.calendar.hours import NO_HOLIDAYS, AnyHours, default_schedule, hours_of, occasion_of
+from actors.calendar.line import Line
 from actors.calendar.state import Block, Calendar, Done, Extra, OverStatus, Reservation, Service, Status
 from actors.ports import Loaded, Outcome, StoredOutcome, Terms, key_hash
 from protocol import limits
@@ -98,7 +99,7 @@ class PostgresCalendars:
             row["id"],
             row["version"],
             hours_of(schedule, _dates(row["holidays"])),
-            [],
+            Line(),
             {},
             services=self._offer(row["service_ids"], terms),
             location_id=row["location_id"],

@@ -14,9 +14,7 @@ from actors.calendar.state import (
     extra_of,
     put_block,
     put_double,
-    put_on_line,
     remember,
-    take_off_line,
 )
 from protocol import events as ev
 
@@ -150,7 +148,7 @@ def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
         if r.doubled:
             put_double(calendar, r)
         else:
-            put_on_line(calendar, r)
+            calendar.line.put(r)
         return
     if calendar.sessions is None:
         calendar.sessions = {}
@@ -158,7 +156,7 @@ def _claim(calendar: Calendar, r: Reservation, capacity: int) -> None:
     if session is None:
         session = Session(r.start, r.duration, r.before, r.after, r.session, r.service_id, capacity, [])
         calendar.sessions[session.id] = session
-        put_on_line(calendar, session)
+        calendar.line.put(session)
     session.members.append(r)
     session.taken += r.places
     session.held += r.places if held else 0
@@ -175,14 +173,14 @@ def _unclaim(calendar: Calendar, r: Reservation) -> None:
         if r.doubled:
             calendar.doubles = [d for d in calendar.doubles or () if d is not r] or None
         else:
-            take_off_line(calendar, r)
+            calendar.line.take(r)
         return
     session = _session(calendar, r)
     session.members = [m for m in session.members if m is not r]
     session.taken -= r.places
     session.held -= r.places if held else 0
     if not session.members:
-        take_off_line(calendar, session)
+        calendar.line.take(session)
         assert calendar.sessions is not None
         del calendar.sessions[session.id]
         calendar.sessions = calendar.sessions or None

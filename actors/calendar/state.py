@@ -3,14 +3,11 @@
 A calendar's line of time holds claims that never overlap, in order. A claim is an exclusive reservation (a hold or a
 booking), or a session: a span of one service in which up to `capacity` places are taken by several of them. Time off
 lies beside the line, because staff may force it over bookings.
-
-The line is kept in pieces: putting a claim among ten thousand moves those of one piece.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, Literal
@@ -18,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from actors.calendar.hours import AnyHours, Hours, default_schedule, hours_at, hours_of
+from actors.calendar.line import Line, Span
 from protocol import limits
 from protocol.events import Part
 from protocol.times import DAY, HOUR
@@ -73,27 +71,6 @@ def lasting(service: Service, duration: int) -> Service | None:
 
 HOURLY: Final = Service("", "", HOUR, HOUR)
 """What a calendar shows when no service is asked for: hours, without notice or horizon."""
-
-
-class Span(msgspec.Struct, gc=False):
-    """A meeting of `duration` from `start`, with the buffers that are blocked around it."""
-
-    start: int
-    duration: int
-    before: int
-    after: int
-
-    @property
-    def end(self) -> int:
-        return self.start + self.duration
-
-    @property
-    def blocked_from(self) -> int:
-        return self.start - self.before
-
-    @property
-    def blocked_to(self) -> int:
-        return self.start + self.duration + self.after
 
 
 class Extra(msgspec.Struct, gc=False):
@@ -190,14 +167,7 @@ class Done(msgspec.Struct, gc=False):
 Claim = Reservation | Session
 
 
-PIECE_MAX: Final = 2048
 _start: Final = attrgetter("start")
-
-
-def _first_start(piece: list[Claim]) -> int:
-    return piece[0].start
-
-
 NO_SERVICES: Final[Mapping[str, Service]] = MappingProxyType({})
 
 
@@ -211,7 +181,7 @@ class Calendar(msgspec.Struct):
     id: str
     version: int
     hours: Hours
-    line: list[list[Claim]]
+    line: Line[Claim]
     reservations: dict[str, Reservation]
     sessions: dict[str, Session] | None = None
     blocks: list[Block] | None = None
@@ -236,7 +206,7 @@ class Calendar(msgspec.Struct):
 
 def new_calendar(calendar_id: str, time_zone: str) -> Calendar:
     """A calendar without events, with default hours."""
-    return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), [], {})
+    return Calendar(calendar_id, 0, hours_of(default_schedule(time_zone)), Line(), {})
 
 
 def offered(calendar: Calendar, service_id: str, duration: int = 0) -> Service | None:
@@ -275,32 +245,10 @@ def live_places(claim: Claim, now: int, ignoring: Reservation | None) -> int:
 
 def claims_between(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:
     """The claims whose blocked span touches `[from_us, to_us)`: those of the line in order, then the doubled ones."""
-    found = _on_line(calendar, from_us, to_us)
+    found = calendar.line.between(from_us, to_us)
     if calendar.doubles:
         found.extend(r for r in calendar.doubles if r.start - r.before < to_us and r.blocked_to > from_us)
     return found
-
-
-def _on_line(calendar: Calendar, from_us: int, to_us: int) -> list[Claim]:
-    line = calendar.line
-    if not line:
-        return []
-    p = _piece_at(line, from_us)
-    piece = line[p]
-    i = bisect_right(piece, from_us, key=_start)
-    # Claims never overlap, so only the one before can still reach past `from_us`.
-    if i and piece[i - 1].blocked_to > from_us:
-        i -= 1
-    found: list[Claim] = []
-    while True:
-        for claim in islice(piece, i, None):
-            if claim.start - claim.before >= to_us:
-                return found
-            found.append(claim)
-        p, i = p + 1, 0
-        if p == len(line):
-            return found
-        piece = line[p]
 
 
 def blocks_between(calendar: Calendar, from_us: int, to_us: int) -> list[Block]:
@@ -309,18 +257,6 @@ def blocks_between(calendar: Calendar, from_us: int, to_us: int) -> list[Block]:
         return []
     upper = bisect_left(calendar.blocks, to_us, key=_start)
     return [b for b in calendar.blocks[:upper] if b.end > from_us]
-
-
-def put_on_line(calendar: Calendar, claim: Claim) -> None:
-    line = calendar.line
-    if not line:
-        line.append([claim])
-        return
-    p = _piece_at(line, claim.start)
-    piece = line[p]
-    piece.insert(bisect_right(piece, claim.start, key=_start), claim)
-    if len(piece) > PIECE_MAX:
-        line[p : p + 1] = [piece[: PIECE_MAX // 2], piece[PIECE_MAX // 2 :]]
 
 
 def put_double(calendar: Calendar, reservation: Reservation) -> None:
@@ -338,22 +274,6 @@ def remember(calendar: Calendar, done: Done) -> None:
             break
         del kept[oldest.id]
     kept[done.id] = done
-
-
-def take_off_line(calendar: Calendar, claim: Claim) -> None:
-    line = calendar.line
-    p = _piece_at(line, claim.start)
-    piece = line[p]
-    i = bisect_left(piece, claim.start, key=_start)
-    assert piece[i] is claim, "no two claims of a line start together"
-    del piece[i]
-    if not piece:
-        del line[p]
-
-
-def _piece_at(line: list[list[Claim]], at: int) -> int:
-    """The last piece that begins at `at` or before, or the first one."""
-    return max(0, bisect_right(line, at, key=_first_start) - 1) if len(line) > 1 else 0
 
 
 def put_block(calendar: Calendar, block: Block) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from actors.calendar import commands as cmd
+from actors.calendar.line import Line
 from actors.ports import IdempotencyKey, Outcome
 from protocol import events as ev
 from protocol import limits
@@ -188,7 +189,7 @@ async def test_a_guard_that_fires_costs_a_reload_not_a_calendar(world: World, ho
     assert await code_of(house.ask(calendar, book(s.id))) == ""
     # Memory goes wrong: it forgets what it booked.
     live.reservations.clear()
-    live.line.clear()
+    live.line = Line()
     assert await code_of(house.ask(calendar, book(s.id))) == "slot_unavailable"
     assert house.runtime.statistics.guard_violations == 1
     await same_after_reload(house, calendar)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.calendar import state
+from actors.calendar import line
 from actors.calendar.state import Calendar, Reservation, claims_between, new_calendar
 from protocol.times import MINUTE
 from tests.core.states import claims_of
@@ -15,7 +15,7 @@ Claims = list[Reservation]
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "PIECE_MAX", 4)
+    monkeypatch.setattr(line, "PIECE_MAX", 4)
 
 
 def claim(minute: int, before: int = 0, after: int = 0) -> Reservation:
@@ -33,7 +33,7 @@ def fill(calendar: Calendar, rng: random.Random, count: int) -> Claims:
     claims = [claim(20 * i + rng.randrange(3), rng.randrange(4), rng.randrange(4)) for i in range(count)]
     rng.shuffle(claims)
     for c in claims:
-        state.put_on_line(calendar, c)
+        calendar.line.put(c)
     return claims
 
 
@@ -44,23 +44,25 @@ def test_what_was_put_on_is_found_and_what_was_taken_off_is_not(seed: int) -> No
     claims = fill(calendar, rng, 120)
     while claims:
         assert claims_of(calendar) == sorted(claims, key=lambda c: c.start)
-        assert all(0 < len(piece) <= 4 for piece in calendar.line)
+        pieces = calendar.line.pieces
+        assert all(0 < len(piece) <= 4 for piece in pieces)
+        assert [*(calendar.line.starts or [pieces[0][0].start])] == [piece[0].start for piece in pieces]
         for _ in range(20):
             low = rng.randrange(-50, 2500) * MINUTE + rng.choice((-1, 0, 1))
             high = low + rng.choice((1, MINUTE, 30 * MINUTE, 600 * MINUTE))
             assert claims_between(calendar, low, high) == touching(claims, low, high)
         for c in rng.sample(claims, min(7, len(claims))):
             claims.remove(c)
-            state.take_off_line(calendar, c)
-    assert calendar.line == []
+            calendar.line.take(c)
+    assert calendar.line.pieces == []
     assert claims_between(calendar, 0, 1) == []
 
 
 def moved(change: Callable[[Calendar], object], calendar: Calendar) -> int:
     """How many claims lie in the pieces that a change touched."""
-    before = {id(piece): len(piece) for piece in calendar.line}
+    before = {id(piece): len(piece) for piece in calendar.line.pieces}
     change(calendar)
-    return sum(len(piece) for piece in calendar.line if before.get(id(piece)) != len(piece))
+    return sum(len(piece) for piece in calendar.line.pieces if before.get(id(piece)) != len(piece))
 
 
 def test_a_claim_among_a_hundred_thousand_moves_one_piece() -> None:
@@ -68,5 +70,5 @@ def test_a_claim_among_a_hundred_thousand_moves_one_piece() -> None:
     fill(calendar, random.Random(1), 100_000)
     extra = claim(20 * 50_000 + 13)
     extra.duration = MINUTE
-    assert moved(lambda c: state.put_on_line(c, extra), calendar) <= state.PIECE_MAX + 1
-    assert moved(lambda c: state.take_off_line(c, extra), calendar) <= state.PIECE_MAX + 1
+    assert moved(lambda c: c.line.put(extra), calendar) <= line.PIECE_MAX + 1
+    assert moved(lambda c: c.line.take(extra), calendar) <= line.PIECE_MAX + 1
