@@ -46,6 +46,8 @@ class Bench:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     curves: list[Curve] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
+    nodes: "list[Slotcast]" = field(default_factory=list)
+    """Slotcast nodes that run."""
     _postgres: Postgres | None = field(default=None, init=False)
     _node: "Slotcast | None" = field(default=None, init=False)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -109,7 +111,9 @@ class Bench:
         )
 
     async def settle(self) -> None:
-        """Write out what earlier measurements left behind, so that nobody pays for another's pages."""
+        """Write out and drop what earlier measurements left behind, so that nobody pays for another's."""
+        for node in self.nodes:
+            await node.drop_backlog()
         if self._postgres is not None:
             await self._postgres.checkpoint()
 

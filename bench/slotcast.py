@@ -67,6 +67,8 @@ CLONES = (
     """,
 )
 
+FOLLOWED = "UPDATE followers f SET seq = s.seq FROM shards s WHERE s.id = f.shard AND f.seq < s.seq"
+
 Result = TypeVar("Result")
 
 
@@ -104,6 +106,7 @@ class Slotcast:
         slotcast._session = aiohttp.ClientSession(
             f"http://127.0.0.1:{slotcast.port}", headers={"Authorization": f"Bearer {slotcast.token}"}
         )
+        bench.nodes.append(slotcast)
         return slotcast
 
     @property
@@ -121,7 +124,22 @@ class Slotcast:
         await self.server.stop()
         await self._listen()
 
+    async def drop_backlog(self) -> None:
+        """Jobs, and events that are not followed yet. A node goes on with them when nobody books any more: that would be
+        while others are measured.
+        """
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            async with connection.transaction():
+                # In the order in which followers lock.
+                await connection.execute(FOLLOWED)
+                await connection.execute("TRUNCATE jobs")
+        finally:
+            await connection.close()
+
     async def stop(self) -> None:
+        if self in self._bench.nodes:
+            self._bench.nodes.remove(self)
         if self._session is not None:
             await self._session.close()
         if self._listener is not None:

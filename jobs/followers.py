@@ -92,7 +92,7 @@ class Following:
             await self._pace.turn(time.monotonic() - caught_up)
             self._awake.clear()
             try:
-                more = await self._pace.timed(self.once())
+                more = await self._pace.timed(self.once(), of_database=True)
             except Refused as refused:
                 log.warning("followers are put off: %s", refused.code)
                 await asyncio.sleep(_AWAY_S)

@@ -2,7 +2,8 @@
 
 What jobs take of it is measured step by step, what everybody takes by the thread's processor time. A node that is busy
 with others gives jobs a small part, and a larger one the longer they have been behind: a rush of bookings does not feel
-them, and a rush without end does not stop them.
+them, and a rush without end does not stop them. While it is busy, what the database does for jobs counts like what they
+do themselves: it does that with what the rush needs as well.
 """
 
 import asyncio
@@ -53,13 +54,20 @@ class Pace:
         while (wait_s := self._wait_s(self.share(behind_s))) > 0:  # noqa: ASYNC110 - it is a matter of time
             await asyncio.sleep(wait_s)
 
-    def timed(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """`work`, to be awaited in its stead; what it takes of the loop is counted."""
-        return _Timed(self, work)
+    def timed(self, work: Coroutine[Any, Any, T], *, of_database: bool = False) -> Awaitable[T]:
+        """`work`, to be awaited in its stead; what it takes of the loop is counted. With `of_database` it waits for
+        nothing else.
+        """
+        return _Timed(self, work, of_database)
 
     def spend(self, seconds: float) -> None:
         self._spent_s += seconds
         self._debt_s += seconds
+
+    def waited(self, seconds: float) -> None:
+        """For the database to do its part."""
+        if self.hurried:
+            self._debt_s += seconds
 
     def _wait_s(self, share: float) -> float:
         now = time.monotonic()
@@ -89,9 +97,10 @@ class Pace:
 
 
 class _Timed(Generic[T]):
-    def __init__(self, pace: Pace, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, pace: Pace, work: Coroutine[Any, Any, T], of_database: bool) -> None:
         self._pace = pace
         self._work = work
+        self._of_database = of_database
 
     def __await__(self) -> Generator[Any, Any, T]:
         said: Any = None
@@ -105,8 +114,11 @@ class _Timed(Generic[T]):
             finally:
                 self._pace.spend(time.perf_counter() - started)
             said, error = None, None
+            since = time.perf_counter()
             try:
                 said = yield waits_for
             except BaseException as thrown:
                 # Meant for the work: a cancellation, or what it waits for having failed.
                 error = thrown
+            if self._of_database:
+                self._pace.waited(time.perf_counter() - since)

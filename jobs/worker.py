@@ -86,9 +86,9 @@ class Worker:
             while not self._closing:
                 self._awake.clear()
                 try:
-                    await self._pace.timed(self._write_endings())
+                    await self._pace.timed(self._write_endings(), of_database=True)
                     await self._pace.turn(time.monotonic() - self._caught_up)
-                    more = await self._pace.timed(self._take())
+                    more = await self._pace.timed(self._take(), of_database=True)
                 except Refused as refused:
                     log.warning("jobs are put off: %s", refused.code)
                     await asyncio.sleep(_AWAY_S)

@@ -75,7 +75,8 @@ class Database:
             max_size=size,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=QUERY_TIMEOUT_S,
-            server_settings={"application_name": "slotcast"},
+            # Plans are kept. One that was made while a table was small must not scan it all when it has grown.
+            server_settings={"application_name": "slotcast", "enable_seqscan": "off"},
         )
         return cls(pool, meter)
 
