@@ -206,14 +206,14 @@ def _public_slot(slot: Slot) -> public.PublicSlot:
 
 class WorkingHours(Question, frozen=True, tag=True):
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        return _encode(hours_body(calendar.id, calendar.hours.schedule, calendar.version)), END_OF_TIME
+        return _encode(hours_body(calendar.id, calendar.hours.schedule, calendar.version)), now
 
 
 class Zone(Question, frozen=True, tag=True):
     """The calendar's time zone, as JSON text."""
 
     def answer(self, calendar: Calendar, now: int) -> tuple[bytes, int]:
-        return _encode(calendar.time_zone), END_OF_TIME
+        return _encode(calendar.time_zone), now
 
 
 AnyQuestion = OpenSlots | OpenStarts | FreeAt | DayGrid | PublicSlots | WorkingHours | Zone

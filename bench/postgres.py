@@ -14,6 +14,8 @@ from bench.report import Refused
 
 # What makes a commit durable. Ratios without these would compare promises nobody keeps.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+WRITTEN_BEFORE_MB = 384
+WRITE_A_MB = "SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1000000))"
 
 
 class Postgres:
@@ -33,6 +35,8 @@ class Postgres:
 
     async def create(self, prefix: str) -> str:
         """DSN of a fresh, empty database on this server, after checking that commits are durable."""
+        if not self._databases:
+            await self._age()
         self._databases += 1
         name = f"{prefix}_{self._databases}"
         connection = await asyncpg.connect(self._server.get_uri())
@@ -45,6 +49,19 @@ class Postgres:
         finally:
             await connection.close()
         return str(self._server.get_uri(name))
+
+    async def _age(self) -> None:
+        """Make it a server that has written before.
+
+        A new one fills each file of its log with zeros first, and whoever measures then would wait for that.
+        """
+        connection = await asyncpg.connect(self._server.get_uri())
+        try:
+            for _ in range(WRITTEN_BEFORE_MB):
+                await connection.execute(WRITE_A_MB)
+        finally:
+            await connection.close()
+        await self.checkpoint()
 
     async def checkpoint(self) -> None:
         """Write out what earlier measurements left behind, so that nobody pays for another's pages."""

@@ -12,6 +12,7 @@ from bench.stats import Spread, ratios, spread
 
 ANSWERING = "answering and nothing else"
 LEAST = "the least that is durable and guarded"
+KEEPING = "all that Slotcast writes, and nothing else"
 
 
 def ratio_row(scenario: str, ours: Contender, theirs: Contender, goal: float | None, floor: float | None = None) -> Row:

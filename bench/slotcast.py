@@ -125,8 +125,8 @@ class Slotcast:
         await self._listen()
 
     async def drop_backlog(self) -> None:
-        """Jobs, and events that are not followed yet. A node goes on with them when nobody books any more: that would be
-        while others are measured.
+        """Jobs, and events that are not followed yet. A node goes on with them when nobody books any more: that
+        would be while others are measured.
         """
         connection = await asyncpg.connect(self.dsn)
         try:

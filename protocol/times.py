@@ -30,20 +30,18 @@ def from_us(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-_MINUTES: Final = tuple(f"{m // 60:02d}:{m % 60:02d}" for m in range(24 * 60))
-
-
-@lru_cache(maxsize=4_096)
-def _day(number: int) -> str:
-    return from_us(number * DAY).strftime("%Y-%m-%d")
+@lru_cache(maxsize=65_536)
+def _minute(number: int) -> str:
+    return from_us(number * MINUTE).strftime("%Y-%m-%dT%H:%M:")
 
 
 def format_us(us: int) -> str:
-    """RFC 3339 in UTC, with milliseconds only where there are any. Days repeat, hence the cache."""
-    day, rest = divmod(us, DAY)
+    """RFC 3339 in UTC, with milliseconds only where there are any. Minutes repeat, hence the cache."""
+    minute, rest = divmod(us, MINUTE)
+    if not rest:
+        return _minute(minute) + "00Z"
     second, rest = divmod(rest, SECOND)
-    text = f"{_day(day)}T{_MINUTES[second // 60]}:{second % 60:02d}"
-    return f"{text}.{rest // 1000:03d}Z" if rest >= 1000 else text + "Z"
+    return f"{_minute(minute)}{second:02d}.{rest // 1000:03d}Z" if rest >= 1000 else f"{_minute(minute)}{second:02d}Z"
 
 
 def bounded_us(field: str, moment: datetime) -> int:

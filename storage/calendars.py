@@ -11,7 +11,7 @@ import msgspec
 from actors.calendar.apply import restore
 from actors.calendar.hours import NO_HOLIDAYS, AnyHours, default_schedule, hours_of, occasion_of
 from actors.calendar.line import Line
-from actors.calendar.state import Block, Calendar, Done, Extra, OverStatus, Reservation, Service, Status
+from actors.calendar.state import Block, Calendar, Done, OverStatus, Reservation, Service, Status, extra_of
 from actors.ports import Loaded, Outcome, StoredOutcome, Terms, key_hash
 from protocol import limits
 from protocol.errors import Refused
@@ -120,6 +120,7 @@ class PostgresCalendars:
         (id_, status, service_id, start, end, blocked_from, blocked_to, places, version, session, capacity,
          holder, expires_at, extra) = row  # fmt: skip
         service = calendar.services.get(service_id)
+        marks, parts, leader, doubled = extra or ((), (), None, False)
         shared = self._shared
         restore(
             calendar,
@@ -134,9 +135,8 @@ class PostgresCalendars:
                 places,
                 version,
                 session if capacity > 1 else None,
-                holder,
                 expires_at,
-                Extra(*extra) if extra else None,
+                extra_of(marks, parts, leader, doubled=doubled, holder=holder),
             ),
             capacity,
             status,

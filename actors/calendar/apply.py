@@ -61,9 +61,8 @@ def _hold_placed(calendar: Calendar, e: ev.HoldPlaced) -> None:
         e.places,
         1,
         e.session,
-        e.holder,
         e.expires_at,
-        extra_of(e.marks, e.parts, e.leader),
+        extra_of(e.marks, e.parts, e.leader, holder=e.holder),
     )
     _claim(calendar, held, e.capacity)
 
@@ -74,7 +73,8 @@ def _booked(calendar: Calendar, e: ev.Booked) -> None:
         if r.session is not None:
             _session(calendar, r).held -= r.places
         r.status = e.status
-        r.holder, r.expires_at = None, 0
+        r.expires_at = 0
+        r.extra = extra_of(r.marks, r.parts, r.leader, doubled=r.doubled)
         r.version += 1
         _no_hold(calendar, r)
         if e.marks != r.marks:
@@ -188,7 +188,7 @@ def _unclaim(calendar: Calendar, r: Reservation) -> None:
 
 def _mark(calendar: Calendar, r: Reservation, marks: tuple[str, ...]) -> None:
     _unmark(calendar, r)
-    r.extra = extra_of(marks, r.parts, r.leader, doubled=r.doubled)
+    r.extra = extra_of(marks, r.parts, r.leader, doubled=r.doubled, holder=r.holder)
     if not marks:
         return
     if calendar.marked is None:

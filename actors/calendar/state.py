@@ -75,24 +75,31 @@ HOURLY: Final = Service("", "", HOUR, HOUR)
 
 class Extra(msgspec.Struct, gc=False):
     """What few reservations have: see `protocol.events`. `leader` is the calendar that leads the meeting this is a
-    part of.
+    part of; a `holder` has what is only held.
     """
 
     marks: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     leader: str | None = None
     doubled: bool = False
+    holder: str | None = None
 
 
 def extra_of(
-    marks: tuple[str, ...] = (), parts: tuple[Part, ...] = (), leader: str | None = None, *, doubled: bool = False
+    marks: tuple[str, ...] = (),
+    parts: tuple[Part, ...] = (),
+    leader: str | None = None,
+    *,
+    doubled: bool = False,
+    holder: str | None = None,
 ) -> Extra | None:
     """`None` where there is nothing out of the ordinary."""
-    return Extra(marks, parts, leader, doubled) if marks or parts or leader or doubled else None
+    ordinary = not (marks or parts or leader or doubled or holder)
+    return None if ordinary else Extra(marks, parts, leader, doubled, holder)
 
 
 class Reservation(Span, gc=False):
-    """A hold or a live booking. `holder` and `expires_at` (0: never) matter only while it is held."""
+    """A hold or a live booking. `expires_at` (0: never) matters only while it is held."""
 
     id: str
     status: Status
@@ -100,7 +107,6 @@ class Reservation(Span, gc=False):
     places: int = 1
     version: int = 1
     session: str | None = None
-    holder: str | None = None
     expires_at: int = 0
     extra: Extra | None = None
 
@@ -115,6 +121,10 @@ class Reservation(Span, gc=False):
     @property
     def marks(self) -> tuple[str, ...]:
         return self.extra.marks if self.extra else ()
+
+    @property
+    def holder(self) -> str | None:
+        return self.extra.holder if self.extra else None
 
     @property
     def doubled(self) -> bool:

@@ -84,15 +84,18 @@ class Writer:
             if not self._waiting:
                 self._some.clear()
             try:
-                # Measured cheapest: for Postgres and client together a tenth less than INSERT … SELECT from
-                # `unnest` or `jsonb_to_recordset`.
-                await self._connection.copy_records_to_table("bookings", records=[b.record() for b, _ in batch])
+                await self._store([booking for booking, _ in batch])
             except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError):
                 await self._one_by_one(batch)
             else:
                 for _, written in batch:
                     if not written.done():
                         written.set_result(True)
+
+    async def _store(self, bookings: Sequence[Booked]) -> None:
+        # Measured cheapest: for Postgres and client together a tenth less than INSERT … SELECT from
+        # `unnest` or `jsonb_to_recordset`.
+        await self._connection.copy_records_to_table("bookings", records=[b.record() for b in bookings])
 
     async def _one_by_one(self, batch: Sequence[tuple[Booked, asyncio.Future[bool]]]) -> None:
         """What could not be written together: whoever is to blame is told so, and the others are booked."""

@@ -2,6 +2,8 @@
 
 It decodes, gathers, writes and answers, over REST and over pipelined WebSockets. There is no login, no calendar
 with hours and rules, no journal, no watcher, no key to ask again with: nothing of what Slotcast does beside booking.
+With `--contract` it writes what a booking has to leave behind in Slotcast, and is as bare in all else: the floor of
+whoever keeps the same promises in the same tables.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from bench.peers.batches import SCHEMA, Booked, Writer
+from bench.peers.contract import JournalWriter
 from bench.peers.serving import arguments, serve_low, text_frame
 
 TAKEN = b'{"code":"slot_unavailable"}'
@@ -75,9 +78,10 @@ class Whole(web.StreamResponse):
 class GroupCommit:
     """Spreads calendars over its writers; each has one connection, with one batch in flight."""
 
-    def __init__(self, dsn: str, writers: int) -> None:
+    def __init__(self, dsn: str, writers: int, contract: bool) -> None:
         self._dsn = dsn
         self._count = writers
+        self._contract = contract
         self._writers: list[Writer] = []
         self._minutes: dict[str, int] = {}
         self._instance = secrets.token_hex(6)
@@ -90,9 +94,12 @@ class GroupCommit:
     async def running(self) -> AsyncGenerator[None]:
         # One connection more, for what is asked once.
         self._aside = await asyncpg.create_pool(self._dsn, min_size=1, max_size=1)
-        if not await self._aside.fetchval("SELECT to_regclass('services') IS NOT NULL"):
-            await self._aside.execute(SCHEMA)
-        self._writers = [Writer(await asyncpg.connect(self._dsn)) for _ in range(self._count)]
+        if self._contract:
+            self._writers = [await JournalWriter.open(self._dsn)]
+        else:
+            if not await self._aside.fetchval("SELECT to_regclass('services') IS NOT NULL"):
+                await self._aside.execute(SCHEMA)
+            self._writers = [Writer(await asyncpg.connect(self._dsn)) for _ in range(self._count)]
         tasks = [asyncio.create_task(writer.run()) for writer in self._writers]
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)
@@ -140,7 +147,8 @@ class GroupCommit:
         return self._writers[hash(booking.professional_id) % self._count].put(booking)
 
     async def _duration(self, service_id: str) -> int:
-        minutes = await self._aside.fetchval("SELECT minutes FROM services WHERE id = $1", service_id)
+        column = "duration_minutes" if self._contract else "minutes"
+        minutes = await self._aside.fetchval(f"SELECT {column} FROM services WHERE id = $1", service_id)
         self._minutes[service_id] = minutes
         return int(minutes)
 
@@ -205,8 +213,9 @@ def _date(second: int) -> str:
 def main() -> None:
     parser = arguments("Bookings in batches and nothing else.")
     parser.add_argument("--writers", type=int, default=1, help="connections, each with the batches of its calendars")
+    parser.add_argument("--contract", action="store_true", help="by one writer, and all that Slotcast writes")
     options = parser.parse_args()
-    peer = GroupCommit(os.environ["DATABASE_URL"], options.writers)
+    peer = GroupCommit(os.environ["DATABASE_URL"], 1 if options.contract else options.writers, options.contract)
     serve_low(peer.answer, peer.running(), options.port)
 
 

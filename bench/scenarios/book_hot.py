@@ -1,11 +1,11 @@
-"""Durable bookings per second on one calendar: against what others build, bare aiohttp and the floor."""
+"""Durable bookings per second on one calendar: against what others build, bare aiohttp and two floors."""
 
 import asyncio
 from contextlib import AsyncExitStack
 from statistics import median
 
 from bench.report import Row
-from bench.rows import ANSWERING, LEAST, cpu_row, detail_rows, ratio_row, reach_row
+from bench.rows import ANSWERING, KEEPING, LEAST, cpu_row, detail_rows, ratio_row, reach_row
 from bench.runner import CONCURRENCY, LEVELS, Bench, by_concurrency, open_loop, take_turns
 from bench.scenarios import booking
 
@@ -41,6 +41,7 @@ async def run(bench: Bench) -> list[Row]:
             "slottable": booking.start_slot_table(bench, field, peers_turns, pool=SLOT_TABLE_POOL),
             "bare": booking.start_bare(bench, slotcast, field, NAME),
             "groupcommit": booking.start_peer(bench, field, peers_turns, "groupcommit"),
+            "contract": booking.start_contract(bench, field),
         }
         if not bench.quick:
             flags = (f"--pool={ROW_LOCK_POOL}", "--function")
@@ -55,7 +56,7 @@ async def run(bench: Bench) -> list[Row]:
         everyone = list(named.values())
         await take_turns(bench, NAME, everyone)
         ours, locked, slots, bare = (named[name] for name in ("slotcast", "rowlock", "slottable", "bare"))
-        floor = named["groupcommit"]
+        floor, least = named["contract"], named["groupcommit"]
         levels = await open_loop(bench, NAME, ours, median(ours.rates()))
         await by_concurrency(bench, NAME, everyone)
         for name, side in sides.items():
@@ -63,7 +64,7 @@ async def run(bench: Bench) -> list[Row]:
                 await booking.verify(side, named[name])
         informing = [named[name] for name in ("rowlock-function", "exclude") if name in named]
         goals = {locked.name: 15.0, slots.name: 80.0, bare.name: 0.5}
-        reached = [reach_row(NAME, floor, named[peer], LEAST) for peer in goals]
+        reached = [reach_row(NAME, floor, named[peer], KEEPING) for peer in goals]
         return [
             *(
                 ratio_row(NAME, ours, named[p], goal, max(r.values))
@@ -72,8 +73,9 @@ async def run(bench: Bench) -> list[Row]:
             *(ratio_row(NAME, ours, peer, None) for peer in informing),
             *(reach_row(NAME, bare, peer, ANSWERING) for peer in (locked, slots)),
             *reached,
-            ratio_row(NAME, ours, floor, None),
-            *(cpu_row(NAME, ours, peer) for peer in (bare, floor)),
+            *(reach_row(NAME, least, named[peer], LEAST) for peer in goals),
+            *(ratio_row(NAME, ours, peer, None) for peer in (floor, least)),
+            *(cpu_row(NAME, ours, peer) for peer in (bare, floor, least)),
             *levels,
             *detail_rows(NAME, everyone),
         ]

@@ -10,7 +10,7 @@ from bench.book_live_load import LiveJob
 from bench.children import Generator
 from bench.load import Outcome
 from bench.report import Row
-from bench.rows import LEAST, cpu_row, detail_rows, ratio_row, reach_row
+from bench.rows import KEEPING, LEAST, cpu_row, detail_rows, ratio_row, reach_row
 from bench.runner import GRACE_SECONDS, Bench, accept, run_job
 from bench.scenarios import booking
 from bench.scenarios.booking import Field, Side
@@ -35,7 +35,15 @@ async def run(bench: Bench) -> list[Row]:
         generator = await Generator.start("bench.book_live_load")
         stack.push_async_callback(generator.stop)
         ours = booking.slotcast_side(slotcast)
-        sides = {"live": ours, "rest": ours, "groupcommit live": floor, "groupcommit rest": floor}
+        contract = await booking.start_contract(bench, rest_field)
+        stack.push_async_callback(contract.server.stop)
+        sides = {
+            "live": ours,
+            "rest": ours,
+            "contract live": contract,
+            "groupcommit live": floor,
+            "groupcommit rest": floor,
+        }
         named = {name: booking.contender(bench, name, side, rest_field) for name, side in sides.items()}
         for repetition in range(repetitions):
             for name in sides if repetition % 2 == 0 else reversed(sides):
@@ -54,9 +62,12 @@ async def run(bench: Bench) -> list[Row]:
                 )
         for side, of in ((ours, ""), (floor, "groupcommit ")):
             await booking.verify(side, named[of + "live"], named[of + "rest"])
+        await booking.verify(contract, named["contract live"])
+    reached = reach_row(NAME, named["contract live"], named["rest"], KEEPING)
     least = reach_row(NAME, named["groupcommit live"], named["groupcommit rest"], LEAST)
     return [
-        ratio_row(NAME, named["live"], named["rest"], GOAL, max(least.values)),
+        ratio_row(NAME, named["live"], named["rest"], GOAL, max(reached.values)),
+        reached,
         least,
         *(cpu_row(NAME, named[of + "live"], named[of + "rest"]) for of in ("", "groupcommit ")),
         *detail_rows(NAME, list(named.values())),

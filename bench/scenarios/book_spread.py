@@ -1,10 +1,10 @@
-"""Durable bookings per second over a thousand calendars, all as busy or some far busier: a row lock and the floor."""
+"""Durable bookings per second over a thousand calendars, all as busy or some far busier: a row lock and floors."""
 
 import asyncio
 from contextlib import AsyncExitStack
 
 from bench.report import Row
-from bench.rows import ANSWERING, LEAST, detail_rows, ratio_row, reach_row
+from bench.rows import ANSWERING, KEEPING, LEAST, detail_rows, ratio_row, reach_row
 from bench.runner import Bench, Contender, take_turns
 from bench.scenarios import booking
 from bench.scenarios.booking import Field, Side
@@ -18,7 +18,8 @@ COUNT = 400
 ZIPF = 1.0
 ZIPF_COUNT = 15_000
 POOL = 16
-FLOOR = "groupcommit"
+FLOOR = "contract"
+LEAST_OF_ALL = "groupcommit"
 
 
 async def run(bench: Bench) -> list[Row]:
@@ -45,17 +46,21 @@ async def run(bench: Bench) -> list[Row]:
             count=ZIPF_COUNT,
             zipf=ZIPF,
         )
-        flags = {"rowlock": ["rowlock", f"--pool={POOL}"], FLOOR: [FLOOR]}
+        flags = {"rowlock": ["rowlock", f"--pool={POOL}"], LEAST_OF_ALL: [LEAST_OF_ALL]}
         if not bench.quick:
             flags["rowlock-function"] = ["rowlock", f"--pool={POOL}", "--function"]
             flags["exclude"] = ["exclude", f"--pool={POOL}"]
         starting = [booking.start_peer(bench, even, [0], *some) for some in flags.values()]
+        starting.append(booking.start_contract(bench, even))
         if not bench.quick:
             starting.append(booking.start_bare(bench, slotcast, even, NAME))
         started = await asyncio.gather(*starting)
         for side in started:
             stack.push_async_callback(side.server.stop)
-        sides = {"slotcast": booking.slotcast_side(slotcast), **dict(zip([*flags, "bare"], started, strict=False))}
+        sides = {
+            "slotcast": booking.slotcast_side(slotcast),
+            **dict(zip([*flags, FLOOR, "bare"], started, strict=False)),
+        }
 
         evenly = await _turns(bench, sides, even, "")
         # What answers without booking runs out of slots that anybody might want.
@@ -67,8 +72,9 @@ async def run(bench: Bench) -> list[Row]:
         rows: list[Row] = []
         for named in filter(None, (evenly, popularly)):
             ours, locked, floor = (named[name] for name in ("slotcast", "rowlock", FLOOR))
-            reached = reach_row(NAME, floor, locked, LEAST)
+            reached = reach_row(NAME, floor, locked, KEEPING)
             rows += [ratio_row(NAME, ours, locked, 5 if named is evenly else None, max(reached.values)), reached]
+            rows += [reach_row(NAME, named[LEAST_OF_ALL], locked, LEAST), ratio_row(NAME, ours, floor, None)]
             rows += [ratio_row(NAME, ours, named[peer], None) for peer in flags if peer != "rowlock"]
             if "bare" in named:
                 rows.append(reach_row(NAME, named["bare"], locked, ANSWERING))

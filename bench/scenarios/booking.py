@@ -40,6 +40,14 @@ FROM unnest($1::uuid[]) AS calendar,
     generate_series(to_timestamp($2), to_timestamp($3), $4::int * interval '1 second') AS start
 """
 
+SERVICE = """
+WITH made AS (
+    INSERT INTO businesses (id, slug, name, time_zone) VALUES (gen_random_uuid(), 'floor', 'Floor', 'UTC') RETURNING id
+)
+INSERT INTO services (id, business_id, name, duration_minutes, step_minutes)
+SELECT $1, made.id, 'Bench', $2, $2 FROM made
+"""
+
 STANDING = """
 SELECT count(*) FROM bookings WHERE status IN ('held', 'pending', 'confirmed') AND {calendar} = ANY ($1::uuid[])
 """
@@ -135,6 +143,19 @@ async def start_peer(bench: Bench, field: Field, repetitions: Iterable[int], mod
         await connection.close()
     # None of them checks a login; they only read about as many bytes.
     return Side(server, _token(field, secrets.token_hex(32)), dsn, integrity.ROW_LOCK)
+
+
+async def start_contract(bench: Bench, field: Field) -> Side:
+    """The floor of whoever writes what Slotcast writes, on an empty database of its schema."""
+    dsn = await bench.postgres.create("contract")
+    server = await bench.peer("groupcommit", "--contract", environment={"DATABASE_URL": dsn})
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(SERVICE, field.service, MINUTES)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+    return Side(server, _token(field, secrets.token_hex(32)), dsn, integrity.SLOTCAST)
 
 
 async def start_slot_table(bench: Bench, field: Field, repetitions: Iterable[int], *, pool: int) -> Side:
