@@ -14,7 +14,7 @@ from bench.report import Refused
 
 # What makes a commit durable. Ratios without these would compare promises nobody keeps.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-WRITTEN_BEFORE_MB = 384
+WRITTEN_BEFORE_MB = 128
 WRITE_A_MB = "SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1000000))"
 
 

@@ -67,6 +67,9 @@ CLONES = (
     """,
 )
 
+BACKLOG = """
+SELECT EXISTS (SELECT FROM jobs) OR EXISTS (SELECT FROM followers f JOIN shards s ON s.id = f.shard WHERE f.seq < s.seq)
+"""
 FOLLOWED = "UPDATE followers f SET seq = s.seq FROM shards s WHERE s.id = f.shard AND f.seq < s.seq"
 
 Result = TypeVar("Result")
@@ -130,10 +133,11 @@ class Slotcast:
         """
         connection = await asyncpg.connect(self.dsn)
         try:
-            async with connection.transaction():
-                # In the order in which followers lock.
-                await connection.execute(FOLLOWED)
-                await connection.execute("TRUNCATE jobs")
+            if await connection.fetchval(BACKLOG):
+                async with connection.transaction():
+                    # In the order in which followers lock.
+                    await connection.execute(FOLLOWED)
+                    await connection.execute("TRUNCATE jobs")
         finally:
             await connection.close()
 
@@ -218,7 +222,8 @@ class Slotcast:
                         if number == 1:
                             values.append([shard_of(id_, shards) for id_ in part])
                         await connection.execute(statement, *values)
-            await connection.execute("ANALYZE professionals, calendars, professional_services, bookings")
+            # Or Postgres would, some time while the server is measured.
+            await connection.execute("VACUUM (ANALYZE) professionals, calendars, professional_services, bookings")
         finally:
             await connection.close()
         return ids
@@ -231,7 +236,7 @@ class Slotcast:
         connection = await asyncpg.connect(self.dsn)
         try:
             await connection.execute(BOOK, calendar, service, client, list(starts), minutes * 60)
-            await connection.execute("ANALYZE bookings")
+            await connection.execute("VACUUM (ANALYZE) bookings")
         finally:
             await connection.close()
 

@@ -32,6 +32,7 @@ _REST_S: Final = 0.02
 _TRIES_MAX: Final = 5
 _PAUSE_MAX_S: Final = 60.0
 _LESS: Final = 8
+_HURRIED_EVENTS: Final = 64
 
 DIGEST: Final = "digest"
 """The kind of job that stands for an event a follower failed on."""
@@ -115,11 +116,13 @@ class Following:
             if self._not_before.get((name, shard), 0.0) <= now:
                 behind[name][shard] = row["seq"]
         more, put_off = False, None
+        # While others need the loop, nobody is to wait for it for long.
+        most = _HURRIED_EVENTS if self._pace.hurried else limits.follower_events_max
         memory: dict[tuple[tuple[int, int], ...], list[JournalEvent]] = {}
         for name, positions in behind.items():
             where = tuple(positions.items())
             if where not in memory:
-                memory[where] = await self._events(positions)
+                memory[where] = await self._events(positions, most)
             at_once = self._at_once.get(name, limits.follower_events_max)
             try:
                 more |= await self._follow(self._followers[name], positions, memory[where][:at_once])
@@ -199,8 +202,8 @@ class Following:
         if len(moved) != len(shards):
             raise Moved
 
-    async def _events(self, positions: Positions) -> list[JournalEvent]:
-        each = max(1, limits.follower_events_max // len(positions))
+    async def _events(self, positions: Positions, most: int) -> list[JournalEvent]:
+        each = max(1, most // len(positions))
         rows = await self._database.fetch("events_after", [*positions], [*positions.values()], each)
         return [_event(r) for r in rows]
 

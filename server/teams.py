@@ -1,8 +1,10 @@
 """What services need, remembered for some seconds or until terms change."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 from storage.meetings import Team, team_of
 from storage.postgres import Database
@@ -16,24 +18,32 @@ class Teams:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._found: dict[tuple[str, str], tuple[float, Team | None]] = {}
+        self._asking: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._forgotten = 0
 
     async def of(self, business_id: str, service_id: str) -> Team | None:
         """`None` for what is no service of the business."""
         key, now = (business_id, service_id), time.monotonic()
         until, team = self._found.get(key, (0.0, None))
-        if until < now:
-            if team is not None:
-                # Whoever else comes meanwhile goes on with what was known: one asks for all.
-                self._found[key] = (now + _ASKING_S, team)
-            forgotten = self._forgotten
-            team = await team_of(self._database, business_id, service_id)
-            if forgotten != self._forgotten:
-                # It may have been read before what the notice told of.
-                return team
+        if until >= now:
+            return team
+        if team is not None:
+            # Whoever else comes meanwhile goes on with what was known: one asks for all.
+            self._found[key] = (now + _ASKING_S, team)
+            return await self._ask(key)
+        asking = self._asking.setdefault(key, asyncio.Lock())
+        async with asking:
+            until, team = self._found.get(key, (0.0, None))
+            return team if until >= time.monotonic() else await self._ask(key)
+
+    async def _ask(self, key: tuple[str, str]) -> Team | None:
+        forgotten = self._forgotten
+        team = await team_of(self._database, *key)
+        # Else it may have been read before what the notice told of.
+        if forgotten == self._forgotten:
             if len(self._found) >= _REMEMBERED_MAX:
                 self._found.clear()
-            self._found[key] = (now + _TTL_S, team)
+            self._found[key] = (time.monotonic() + _TTL_S, team)
         return team
 
     def takes_one(self, business_id: str, service_id: str) -> bool:

@@ -97,12 +97,15 @@ class Writer:
         # `unnest` or `jsonb_to_recordset`.
         await self._connection.copy_records_to_table("bookings", records=[b.record() for b in bookings])
 
+    async def _store_one(self, booking: Booked) -> None:
+        await self._connection.execute(INSERT, *booking.record())
+
     async def _one_by_one(self, batch: Sequence[tuple[Booked, asyncio.Future[bool]]]) -> None:
         """What could not be written together: whoever is to blame is told so, and the others are booked."""
         for booking, written in batch:
             error: Exception | None = None
             try:
-                await self._connection.execute(INSERT, *booking.record())
+                await self._store_one(booking)
             except asyncpg.ExclusionViolationError as taken:
                 error = taken
             except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as failed:

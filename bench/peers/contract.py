@@ -52,6 +52,9 @@ class JournalWriter(Writer):
         )  # fmt: skip
         fence.seq = until
 
+    async def _store_one(self, booking: Booked) -> None:
+        await self._store([booking])
+
     def _added(self, seq: int, booking: Booked) -> Added:
         calendar_id, start = booking.professional_id, to_us(booking.start)
         self._versions[calendar_id] += 1

@@ -42,5 +42,7 @@ SCENARIOS: dict[str, Scenario] = {
     "cluster": cluster.run,
 }
 
-NOT_QUICK = frozenset({"cluster", "followers"})
-"""Those with too many processes, or too long, for a quick run of everything; `--only` runs them, `--quick` or not."""
+NOT_QUICK = frozenset({"activate", "cluster", "contend", "followers", "growth", "mixed"})
+"""Those with too many processes, or too long, for a quick run of everything, or that say little in short windows;
+`--only` runs them, `--quick` or not.
+"""

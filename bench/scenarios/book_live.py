@@ -1,7 +1,8 @@
 """Durable bookings over a few pipelined WebSockets, against the REST of the same node.
 
 Both keep as many bookings in flight, on a fresh calendar for each turn. What differs is the edge: a frame in and
-a frame out instead of a request and a response with their headers. The floor does so too, with nothing beside it.
+a frame out instead of a request and a response with their headers. The floor takes frames too, and does nothing beside
+writing what Slotcast writes.
 """
 
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ from bench.book_live_load import LiveJob
 from bench.children import Generator
 from bench.load import Outcome
 from bench.report import Row
-from bench.rows import KEEPING, LEAST, cpu_row, detail_rows, ratio_row, reach_row
+from bench.rows import KEEPING, cpu_row, detail_rows, ratio_row, reach_row
 from bench.runner import GRACE_SECONDS, Bench, accept, run_job
 from bench.scenarios import booking
 from bench.scenarios.booking import Field, Side
@@ -30,20 +31,12 @@ async def run(bench: Bench) -> list[Row]:
     calendars = await slotcast.professionals(2 * repetitions, service, "00:00", "24:00")
     rest_field, live_field = (field_of(service, client, calendars[edge::2]) for edge in range(2))
     async with AsyncExitStack() as stack:
-        floor = await booking.start_peer(bench, rest_field, [], "groupcommit")
+        floor = await booking.start_contract(bench, rest_field)
         stack.push_async_callback(floor.server.stop)
         generator = await Generator.start("bench.book_live_load")
         stack.push_async_callback(generator.stop)
         ours = booking.slotcast_side(slotcast)
-        contract = await booking.start_contract(bench, rest_field)
-        stack.push_async_callback(contract.server.stop)
-        sides = {
-            "live": ours,
-            "rest": ours,
-            "contract live": contract,
-            "groupcommit live": floor,
-            "groupcommit rest": floor,
-        }
+        sides = {"live": ours, "rest": ours, "contract live": floor}
         named = {name: booking.contender(bench, name, side, rest_field) for name, side in sides.items()}
         for repetition in range(repetitions):
             for name in sides if repetition % 2 == 0 else reversed(sides):
@@ -60,16 +53,13 @@ async def run(bench: Bench) -> list[Row]:
                     f"{NAME} {repetition + 1}/{repetitions} {name}: {outcome.rate:,.0f}/s  "
                     f"p50 {outcome.p50:.1f} ms  p99 {outcome.p99:.1f} ms"
                 )
-        for side, of in ((ours, ""), (floor, "groupcommit ")):
-            await booking.verify(side, named[of + "live"], named[of + "rest"])
-        await booking.verify(contract, named["contract live"])
+        await booking.verify(ours, named["live"], named["rest"])
+        await booking.verify(floor, named["contract live"])
     reached = reach_row(NAME, named["contract live"], named["rest"], KEEPING)
-    least = reach_row(NAME, named["groupcommit live"], named["groupcommit rest"], LEAST)
     return [
         ratio_row(NAME, named["live"], named["rest"], GOAL, max(reached.values)),
         reached,
-        least,
-        *(cpu_row(NAME, named[of + "live"], named[of + "rest"]) for of in ("", "groupcommit ")),
+        cpu_row(NAME, named["live"], named["rest"]),
         *detail_rows(NAME, list(named.values())),
     ]
 

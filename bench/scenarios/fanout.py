@@ -80,6 +80,7 @@ async def run(bench: Bench) -> list[Row]:
         repetitions = 1 if bench.quick else bench.repetitions
         for repetition in range(repetitions):
             for side in sides if repetition % 2 == 0 else sides[::-1]:
+                await bench.settle()
                 side.driven.append(driven := await side.drive(command))
                 bench.say(
                     f"{NAME} {repetition + 1}/{repetitions} {side.name}: {driven.rate:,.0f} deliveries/s  "
@@ -132,6 +133,7 @@ async def _matrix(bench: Bench, sides: list[Side], command: Drive) -> list[Row]:
             await side.subscribe(count)
             for rate in MATRIX_RATES:
                 paced = msgspec.structs.replace(command, workers=MATRIX_WORKERS, rate=float(rate))
+                await bench.settle()
                 driven = await side.drive(paced)
                 rows.append(_cell(side.name, count, rate, driven))
                 lines[rate][side.name].append((float(count), rows[-1].measured))

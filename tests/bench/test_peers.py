@@ -121,6 +121,7 @@ async def test_every_booking_peer_gives_a_slot_once_and_wrong_tables_are_refused
         booker("exclude", "--look-first"),
         booking.start_peer(bench, FIELD, [0], "groupcommit"),
         booking.start_peer(bench, FIELD, [0], "groupcommit", "--writers=2"),
+        booking.start_contract(bench, FIELD),
         booking.start_slot_table(bench, FIELD, [0], pool=4),
     )
     try:
@@ -143,7 +144,7 @@ async def test_every_booking_peer_gives_a_slot_once_and_wrong_tables_are_refused
 
 
 async def test_the_floor_books_over_sockets_too(bench: Bench) -> None:
-    side = await booking.start_peer(bench, FIELD, [], "groupcommit")
+    side = await booking.start_contract(bench, FIELD)
     generator = await Generator.start("bench.book_live_load")
     try:
         job = book_live.live_job(bench, side, FIELD, 0)

@@ -11,6 +11,7 @@ import pytest
 from actors.calendar import commands as cmd
 from actors.calendar.line import Line
 from actors.ports import IdempotencyKey, Outcome
+from actors.questions import WorkingHours, Zone
 from protocol import events as ev
 from protocol import limits
 from protocol.errors import Refused
@@ -45,6 +46,17 @@ async def same_after_reload(house: House, calendar_id: str) -> None:
     await house.journal.flush()
     loaded = (await house.world.store.load([calendar_id]))[calendar_id].calendar
     assert_same(live, loaded)
+
+
+async def test_what_is_made_in_no_time_is_not_kept(world: World, houses: Houses) -> None:
+    """Kept answers are most of what an idle calendar would weigh."""
+    calendar = await world.calendar(service())
+    house = await houses()
+    await house.live(calendar)
+    actor = house.runtime.roster.actors[calendar]
+    assert await house.runtime.reader.read(actor, Zone()) == b'"UTC"'
+    assert b'"weekly"' in await house.runtime.reader.read(actor, WorkingHours())
+    assert actor.answers is None
 
 
 async def test_a_booking_is_durable_when_it_is_told(world: World, houses: Houses) -> None:

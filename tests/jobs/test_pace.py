@@ -49,6 +49,22 @@ async def test_what_was_taken_is_waited_for() -> None:
     await pace.turn()
 
 
+async def test_in_a_rush_the_database_counts_too() -> None:
+    async def query() -> None:
+        await asyncio.sleep(0.02)
+
+    async def wait_after(pace: Pace, *, of_database: bool) -> float:
+        await pace.turn()
+        await pace.timed(query(), of_database=of_database)
+        begun = time.monotonic()
+        await asyncio.wait_for(pace.turn(), 10)
+        return time.monotonic() - begun
+
+    assert await wait_after(settled(0.95, 0.0, 0.0), of_database=True) > 0.3
+    assert await wait_after(settled(0.95, 0.0, 0.0), of_database=False) < 0.3, "what is waited for elsewhere is free"
+    assert await wait_after(settled(0.1, 0.0, 0.0), of_database=True) < 0.3, "nobody else wants it"
+
+
 async def test_timed_work_is_what_it_was() -> None:
     """It gives, raises and is cancelled as it would be; what it did of it is counted."""
     pace = Pace()
