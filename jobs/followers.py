@@ -131,7 +131,7 @@ class Following:
                 put_off = refused
                 self._at_once[name] = max(1, at_once // _LESS)
             else:
-                if at_once < limits.follower_events_max:
+                if len(memory[where]) >= at_once < limits.follower_events_max:
                     self._at_once[name] = at_once * 2
         if put_off is not None:
             raise put_off

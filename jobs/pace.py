@@ -28,6 +28,8 @@ _MORE_AFTER_S: Final = 60.0
 _WAIT_MAX_S: Final = 0.25
 _CREDIT_S: Final = 0.05
 """What was not used is not saved up beyond this."""
+_DEBT_S: Final = 0.5
+"""What was waited for is not held against jobs beyond this: a database may hang for reasons of its own."""
 
 
 class Pace:
@@ -51,7 +53,8 @@ class Pace:
 
     async def turn(self, behind_s: float = 0.0) -> None:
         """Returns when it is the turn of jobs."""
-        while (wait_s := self._wait_s(self.share(behind_s))) > 0:  # noqa: ASYNC110 - it is a matter of time
+        since = time.monotonic() - behind_s
+        while (wait_s := self._wait_s(self.share(time.monotonic() - since))) > 0:  # noqa: ASYNC110 - a matter of time
             await asyncio.sleep(wait_s)
 
     def timed(self, work: Coroutine[Any, Any, T], *, of_database: bool = False) -> Awaitable[T]:
@@ -67,7 +70,7 @@ class Pace:
     def waited(self, seconds: float) -> None:
         """For the database to do its part."""
         if self.hurried:
-            self._debt_s += seconds
+            self._debt_s = max(self._debt_s, min(_DEBT_S, self._debt_s + seconds))
 
     def _wait_s(self, share: float) -> float:
         now = time.monotonic()

@@ -52,7 +52,7 @@ def new_id() -> str:
         _head = f"{_last_ms >> 16:08x}-{_last_ms & 0xFFFF:04x}-7"
     drawn = _random(8)
     rand = drawn.hex()
-    return f"{_head}{_counter:03x}-{_VARIANTS[drawn[0] & 3]}{rand[1:4]}-{rand[4:]}"
+    return f"{_head}{_counter:03x}-{_VARIANTS[drawn[0] >> 6]}{rand[1:4]}-{rand[4:]}"
 
 
 def _code(length: int) -> str:

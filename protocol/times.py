@@ -30,7 +30,7 @@ def from_us(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _minute(number: int) -> str:
     return from_us(number * MINUTE).strftime("%Y-%m-%dT%H:%M:")
 

@@ -4,13 +4,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
-from weakref import WeakValueDictionary
 
 from storage.meetings import Team, team_of
 from storage.postgres import Database
 
 _TTL_S: Final = 5.0
-_ASKING_S: Final = 1.0
 _REMEMBERED_MAX: Final = 20_000
 
 
@@ -18,7 +16,8 @@ class Teams:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._found: dict[tuple[str, str], tuple[float, Team | None]] = {}
-        self._asking: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._asking: dict[tuple[str, str], asyncio.Event] = {}
+        """What somebody asks for at this moment, and when they have done so."""
         self._forgotten = 0
 
     async def of(self, business_id: str, service_id: str) -> Team | None:
@@ -27,14 +26,21 @@ class Teams:
         until, team = self._found.get(key, (0.0, None))
         if until >= now:
             return team
-        if team is not None:
-            # Whoever else comes meanwhile goes on with what was known: one asks for all.
-            self._found[key] = (now + _ASKING_S, team)
-            return await self._ask(key)
-        asking = self._asking.setdefault(key, asyncio.Lock())
-        async with asking:
-            until, team = self._found.get(key, (0.0, None))
-            return team if until >= time.monotonic() else await self._ask(key)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.Event()
+            try:
+                return await self._ask(key)
+            finally:
+                del self._asking[key]
+                asking.set()
+        if team is not None and until > now - _TTL_S:
+            # One asks for all; the others go on with what was known.
+            return team
+        await asking.wait()
+        until, team = self._found.get(key, (0.0, None))
+        # It may have failed, or been overtaken by a notice.
+        return team if until >= time.monotonic() else await self._ask(key)
 
     async def _ask(self, key: tuple[str, str]) -> Team | None:
         forgotten = self._forgotten

@@ -54,6 +54,7 @@ async def connect_writer(dsn: str, name: str) -> asyncpg.Connection:
             "idle_in_transaction_session_timeout": "10000",
             "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
+            "jit": "off",
         },
     )
 
@@ -76,7 +77,8 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=QUERY_TIMEOUT_S,
             # Plans are kept. One that was made while a table was small must not scan it all when it has grown.
-            server_settings={"application_name": "slotcast", "enable_seqscan": "off"},
+            # Compiling them takes longer than they do.
+            server_settings={"application_name": "slotcast", "enable_seqscan": "off", "jit": "off"},
         )
         return cls(pool, meter)
 

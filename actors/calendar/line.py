@@ -94,7 +94,9 @@ class Line(msgspec.Struct, Generic[S], gc=False):
         del piece[i]
         if not piece:
             del self.pieces[p]
-            if self.starts is not None:
+            if len(self.pieces) <= 1:
+                self.starts = None
+            elif self.starts is not None:
                 del self.starts[p]
         elif i == 0:
             self._begins(p)

@@ -29,6 +29,13 @@ def touching(claims: Claims, low: int, high: int) -> Claims:
     return [c for c in sorted(claims, key=lambda c: c.start) if c.blocked_to > low and c.blocked_from < high]
 
 
+def assert_well_kept(calendar: Calendar) -> None:
+    pieces, starts = calendar.line.pieces, calendar.line.starts
+    assert all(0 < len(piece) <= 4 for piece in pieces)
+    assert (starts is None) == (len(pieces) <= 1)
+    assert [*(starts or [])] == ([piece[0].start for piece in pieces] if starts is not None else [])
+
+
 def fill(calendar: Calendar, rng: random.Random, count: int) -> Claims:
     claims = [claim(20 * i + rng.randrange(3), rng.randrange(4), rng.randrange(4)) for i in range(count)]
     rng.shuffle(claims)
@@ -44,9 +51,7 @@ def test_what_was_put_on_is_found_and_what_was_taken_off_is_not(seed: int) -> No
     claims = fill(calendar, rng, 120)
     while claims:
         assert claims_of(calendar) == sorted(claims, key=lambda c: c.start)
-        pieces = calendar.line.pieces
-        assert all(0 < len(piece) <= 4 for piece in pieces)
-        assert [*(calendar.line.starts or [pieces[0][0].start])] == [piece[0].start for piece in pieces]
+        assert_well_kept(calendar)
         for _ in range(20):
             low = rng.randrange(-50, 2500) * MINUTE + rng.choice((-1, 0, 1))
             high = low + rng.choice((1, MINUTE, 30 * MINUTE, 600 * MINUTE))
@@ -56,6 +61,24 @@ def test_what_was_put_on_is_found_and_what_was_taken_off_is_not(seed: int) -> No
             calendar.line.take(c)
     assert calendar.line.pieces == []
     assert claims_between(calendar, 0, 1) == []
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("seed", range(5))
+def test_a_line_that_was_full_and_empty_is_as_good_as_new(seed: int) -> None:
+    rng, calendar = random.Random(seed), new_calendar("c", "UTC")
+    claims: Claims = []
+    for _ in range(3):
+        claims += fill(calendar, rng, 40) if not claims else []
+        while claims:
+            c = claims.pop(rng.randrange(len(claims)))
+            calendar.line.take(c)
+            assert_well_kept(calendar)
+            if rng.random() < 0.3:
+                calendar.line.put(c)
+                claims.append(c)
+                assert_well_kept(calendar)
+            assert claims_of(calendar) == sorted(claims, key=lambda c: c.start)
 
 
 def moved(change: Callable[[Calendar], object], calendar: Calendar) -> int:

@@ -20,7 +20,7 @@ PROBES = [Probe(*operation) for operation in document_operations(openapi.documen
 OF_NOBODY = ("idempotency_keys", "jobs", "messages")
 """Tables in which something changes when nobody asks for it: earlier requests are still being worked at."""
 OF_WORKERS = {
-    "webhooks": ["failures", "failing_since", "try_after", "probed_until", "disabled_at", "disabled_why"],
+    "webhooks": ["failures", "failing_since", "try_after", "probed_until"],
     "webhook_deliveries": ["state", "tries", "last_tries", "next_try_at", "updated_at", "answer"],
 }
 """Columns of which the same is true."""
