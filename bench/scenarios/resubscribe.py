@@ -116,7 +116,7 @@ async def storm(
     changes = Change(client_id=await slotcast.client(), starts=watching.starts(), count=CHANGES)
     await ask(NAME, generator, changes, Changed, GRACE_SECONDS)
     # What follows of the changes is no part of the storm, and what they asked of Postgres must be in its sums before.
-    await bench.settle()
+    await slotcast.drop_backlog()
     await asyncio.sleep(FLUSH_SECONDS)
     watch = {"server": slotcast.server.pid, "postgres": bench.postgres.pid}
     command = Storm(count=count, at_once=min(AT_ONCE, count), missed=MISSED, watch=watch)
