@@ -73,8 +73,9 @@ async function signIn() {
   await Promise.all(lists.map((list) => fill(...list)));
   login.hidden = true;
   report.hidden = false;
-  await show();
+  // Before what takes a while: who has gone on meanwhile is not to be called back.
   asked.querySelector('[aria-pressed="true"]')?.focus();
+  await show();
 }
 
 async function fill(field, path, name) {
