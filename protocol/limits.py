@@ -5,6 +5,8 @@ from typing import Final
 # Requests
 body_bytes_max: Final = 64 * 1024
 header_line_bytes_max: Final = 8 * 1024
+whole_request_bytes_max: Final = header_line_bytes_max
+"""Of a request that is read in one piece: no line of it can be too long."""
 idempotency_key_chars_max: Final = 128
 request_deadline_s: Final = 10.0
 page_size_default: Final = 50

@@ -30,18 +30,23 @@ def from_us(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-@lru_cache(maxsize=16_384)
-def _minute(number: int) -> str:
-    return from_us(number * MINUTE).strftime("%Y-%m-%dT%H:%M:")
+_MINUTES: Final = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
+
+
+@lru_cache(maxsize=8_192)
+def _day(number: int) -> str:
+    return from_us(number * DAY).strftime("%Y-%m-%d")
 
 
 def format_us(us: int) -> str:
-    """RFC 3339 in UTC, with milliseconds only where there are any. Minutes repeat, hence the cache."""
-    minute, rest = divmod(us, MINUTE)
+    """RFC 3339 in UTC, with milliseconds only where there are any. Days repeat, hence the cache."""
+    day, rest = divmod(us, DAY)
+    minute, rest = divmod(rest, MINUTE)
     if not rest:
-        return _minute(minute) + "00Z"
+        return f"{_day(day)}{_MINUTES[minute]}00Z"
     second, rest = divmod(rest, SECOND)
-    return f"{_minute(minute)}{second:02d}.{rest // 1000:03d}Z" if rest >= 1000 else f"{_minute(minute)}{second:02d}Z"
+    sharp = f"{_day(day)}{_MINUTES[minute]}{second:02d}"
+    return f"{sharp}.{rest // 1000:03d}Z" if rest >= 1000 else f"{sharp}Z"
 
 
 def bounded_us(field: str, moment: datetime) -> int:

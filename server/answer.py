@@ -81,13 +81,22 @@ class Answer(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         self._request = request
-        self._alive = request.keep_alive and not self._close
+        self._alive = self.kept(request)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         assert not data, "the body is known already"
         request = self._request
         assert request is not None
+        # It waits while the peer does not read: whoever asks without reading must not fill the memory with answers.
+        await request.writer.write_eof(self.whole(request))
+
+    def kept(self, request: web.BaseRequest) -> bool:
+        """Whether the connection is there for another request."""
+        return bool(request.keep_alive) and not self._close
+
+    def whole(self, request: web.BaseRequest) -> bytes:
+        """Every byte of it, as an answer to that request."""
         body = self.body
         head = [_begin[self._code], _date_now()]
         for name, value in self.fields.items():
@@ -96,7 +105,7 @@ class Answer(web.StreamResponse):
             head.append(f"\r\n{name}: {value}")
         if self._code not in _NO_BODY:
             head.append(f"\r\nContent-Length: {len(body)}")
-        if not self._alive:
+        if not self.kept(request):
             head.append("\r\nConnection: close")
         elif request.version == _HTTP_1_0:
             head.append("\r\nConnection: keep-alive")
@@ -104,5 +113,4 @@ class Answer(web.StreamResponse):
         whole = "".join(head).encode("utf-8", "surrogateescape")
         if self._code not in _NO_BODY and request.method != "HEAD":
             whole += body
-        # It waits while the peer does not read: whoever asks without reading must not fill the memory with answers.
-        await request.writer.write_eof(whole)
+        return whole

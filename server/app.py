@@ -13,6 +13,7 @@ from protocol.errors import Refused
 from server import asyncapi, openapi, page, translations
 from server.answer import ALWAYS, say_hsts
 from server.edge import Endpoint, attempt, handle_error, refuse, request_id_of
+from server.front import Front
 from server.live.socket import LIVE_PATH, live_socket
 from server.live.sse import live_stream
 from server.node import Node
@@ -52,7 +53,7 @@ from server.rest import (
     waitlist,
     webhooks,
 )
-from server.router import Handler, Parameters, Router
+from server.router import Found, Handler, Parameters, Router
 
 _KEEP_ALIVE_S: Final = 75.0
 _PROBES: Final = ("/healthz", "/readyz", "/metrics")
@@ -78,10 +79,10 @@ def make_server(node: Node) -> web.Server:
     for endpoint in found:
         router.add(endpoint.method, endpoint.path, endpoint.handle)
     node.documents = {"openapi": orjson.dumps(openapi.document(found)), "asyncapi": orjson.dumps(asyncapi.document())}
-    router.add("GET", LIVE_PATH, partial(live_socket, node))
+    router.add("GET", LIVE_PATH, partial(live_socket, node), streams=True)
     if node.settings.smtp_url == OUTBOX:
         for path, handler in outbox_pages(node.settings.data_dir):
-            router.add("GET", path, _plain(node, handler, path))
+            router.add("GET", path, _plain(node, handler, path), streams=True)
     for path, handler in (
         ("/api/v1/live/sse", partial(live_stream, node)),
         ("/static/{name}", operations.static),
@@ -89,7 +90,7 @@ def make_server(node: Node) -> web.Server:
         ("/docs/", operations.docs),
         ("/docs/static/{name}", operations.docs_static),
     ):
-        router.add("GET", path, _plain(node, handler, path))
+        router.add("GET", path, _plain(node, handler, path), streams=True)
     return _serving(node, router)
 
 
@@ -103,13 +104,14 @@ def make_probes(node: Node) -> web.Server:
 
 
 def _serving(node: Node, router: Router) -> web.Server:
-    def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    def find(method: str, path: str) -> Found:
         try:
-            handler, parameters = router.find(request.method, request.path)
+            return router.find(method, path)
         except Refused as refused:
-            if request.method == "OPTIONS" and refused.code == "method_not_allowed":
-                return attempt(node, request, "", _options(node, request, refused))
-            return _refuse(node, request, refused)
+            return partial(_refuse, node, refused), {}, False
+
+    def answer(request: web.BaseRequest, found: Found | None) -> Awaitable[web.StreamResponse]:
+        handler, parameters, _ = found or find(request.method, request.path)
         if node.leaving:
             return _last(handler(request, parameters))
         return handler(request, parameters)
@@ -124,11 +126,14 @@ def _serving(node: Node, router: Router) -> web.Server:
             request[PROXIES] = proxies
         return request
 
-    return web.Server(
+    return Front(
+        find,
         answer,
+        node.spawn,
+        _KEEP_ALIVE_S,
+        {PROXIES: proxies} if proxies else {},
         request_factory=request_of,
         access_log=None,
-        keepalive_timeout=_KEEP_ALIVE_S,
         max_line_size=limits.header_line_bytes_max,
         max_field_size=limits.header_line_bytes_max,
     )
@@ -141,12 +146,14 @@ async def _last(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
     return reply
 
 
-async def _refuse(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:
+async def _refuse(node: Node, refused: Refused, request: web.BaseRequest, _: Parameters) -> web.StreamResponse:
+    """Any path that is one answers what may be done there."""
+    if request.method == "OPTIONS" and refused.code == "method_not_allowed":
+        return await attempt(node, request, "", _options(node, request, refused))
     return refuse(node, request, "", refused, request_id_of(request))
 
 
 async def _options(node: Node, request: web.BaseRequest, refused: Refused) -> web.StreamResponse:
-    """Any path that is one answers what may be done there."""
     assert refused.extra is not None
     return await node.origins.preflight(request, refused.extra["allow"], request_id_of(request))
 

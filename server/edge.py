@@ -21,7 +21,7 @@ from protocol.errors import Refused, invalid, retry_after_s
 from protocol.ids import is_uuid, new_id
 from protocol.languages import DEFAULT, Language
 from server import permissions
-from server.answer import ALWAYS, Answer
+from server.answer import Answer
 from server.principal import Principal
 from server.reading import decode, read_body, validation_problem
 from server.remote import network_of
@@ -184,7 +184,7 @@ class Endpoint:
         self._fixed = {"Cache-Control": "no-store"} if guests or area in ("auth", "users") else None
         self._decode = msgspec.json.Decoder(body).decode if body is not None else None
 
-    async def handle(self, request: web.BaseRequest, params: Parameters) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest, params: Parameters) -> Answer:
         started = perf_counter()
         request_id = request_id_of(request)
         node = self.node
@@ -208,11 +208,7 @@ class Endpoint:
         except Exception:
             log.exception("%s %s failed", self.method, self.path, extra={"request_id": request_id})
             reply = problem_response(Refused("internal_error"), request_id, language_of(request))
-        if isinstance(reply, Answer):
-            fields: Any = reply.fields
-        else:
-            fields = reply.headers
-            fields.update(ALWAYS)
+        fields = reply.fields
         if self._fixed is not None:
             fields.update(self._fixed)
         if spent is not None:
@@ -238,7 +234,7 @@ class Endpoint:
 
     async def _answer(
         self, request: web.BaseRequest, params: Parameters, request_id: str, principal: Principal | None
-    ) -> web.StreamResponse:
+    ) -> Answer:
         node = self.node
         if self.needs is not None and principal is not None:
             permissions.reach(principal, self.needs)
@@ -285,7 +281,7 @@ class Endpoint:
             scope, text, hashlib.blake2b(about.encode(errors="surrogateescape") + raw, digest_size=16).digest()
         )
 
-    async def _in_transaction(self, call: Call[Any, Any]) -> web.StreamResponse:
+    async def _in_transaction(self, call: Call[Any, Any]) -> Answer:
         """The key is stored with the write: both are there or neither."""
         async with self.node.database.transaction() as tx:
             call.tx = tx
@@ -297,14 +293,13 @@ class Endpoint:
                     return Answer(stored.body, stored.status, {**stored.headers, "X-Request-ID": call.request_id})
             response = self._respond(await self.handler(call), call.request_id)
             if call.key is not None:
-                assert isinstance(response, Answer), "what is kept under a key is whole"
                 headers = {name: value for name, value in response.fields.items() if name != "X-Request-ID"}
                 await self.node.keys.keep(tx, call.key, response.status, response.body, headers)
         for callback in call.after_commit:
             await callback()
         return response
 
-    def _respond(self, result: Any, request_id: str) -> web.StreamResponse:
+    def _respond(self, result: Any, request_id: str) -> Answer:
         headers = {"X-Request-ID": request_id}
         status = self.status
         if isinstance(result, Reply):
@@ -312,9 +307,6 @@ class Endpoint:
             if result.headers:
                 headers.update(result.headers)
             result = result.body
-        elif isinstance(result, web.Response):
-            result.headers["X-Request-ID"] = request_id
-            return result
         if result is None:
             return Answer(b"", 204, headers)
         headers.setdefault("Content-Type", _JSON)

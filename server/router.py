@@ -14,6 +14,8 @@ from protocol.errors import Refused
 
 Parameters = dict[str, str]
 Handler = Callable[[web.BaseRequest, Parameters], Awaitable[web.StreamResponse]]
+Found = tuple[Handler, Parameters, bool]
+"""What answers, with what of the path, and whether by something else than an `Answer`: a stream or a file."""
 
 log = logging.getLogger("slotcast.router")
 
@@ -28,16 +30,16 @@ class _Place:
     def __init__(self) -> None:
         self.fixed: dict[str, _Place] = {}
         self.any: _Place | None = None
-        self.handlers: dict[str, Handler] = {}
+        self.handlers: dict[str, tuple[Handler, bool]] = {}
         self.names: tuple[str, ...] = ()
 
 
 class Router:
     def __init__(self) -> None:
         self._root = _Place()
-        self._whole: dict[tuple[str, str], Handler] = {}
+        self._whole: dict[tuple[str, str], Found] = {}
 
-    def add(self, method: str, path: str, handler: Handler) -> None:
+    def add(self, method: str, path: str, handler: Handler, *, streams: bool = False) -> None:
         """`GET` answers `HEAD` as well."""
         place, names = self._root, []
         for segment in path.split("/")[1:]:
@@ -49,15 +51,15 @@ class Router:
                 place = place.fixed.setdefault(segment, _Place())
         place.names = tuple(names)
         for m in ("GET", "HEAD") if method == "GET" else (method,):
-            place.handlers[m] = handler
+            place.handlers[m] = handler, streams
             if not names:
-                self._whole[m, path] = handler
+                self._whole[m, path] = handler, _NONE, streams
 
-    def find(self, method: str, path: str) -> tuple[Handler, Parameters]:
+    def find(self, method: str, path: str) -> Found:
         """Raises `Refused(not_found)`, or `method_not_allowed` with the methods there are as `allow`."""
-        handler = self._whole.get((method, path))
-        if handler is not None:
-            return handler, _NONE
+        whole = self._whole.get((method, path))
+        if whole is not None:
+            return whole
         place, values = self._root, []
         for segment in path.split("/")[1:]:
             following = place.fixed.get(segment)
@@ -67,9 +69,9 @@ class Router:
                 following = place.any
                 values.append(segment)
             place = following
-        handler = place.handlers.get(method)
-        if handler is not None:
-            return handler, dict(zip(place.names, values, strict=True))
+        there = place.handlers.get(method)
+        if there is not None:
+            return there[0], dict(zip(place.names, values, strict=True)), there[1]
         if not place.handlers:
             raise Refused("not_found")
         allow = ", ".join(sorted(place.handlers))

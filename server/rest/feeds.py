@@ -78,7 +78,7 @@ def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def read_feed(call: Call[Any, Any]) -> web.StreamResponse:
+async def read_feed(call: Call[Any, Any]) -> Reply:
     """Bookings from a month ago on, a year ahead; 304 to whoever has seen them as they are."""
     node, file = call.node, call.params["file"]
     token = file.removesuffix(_SUFFIX)
@@ -101,13 +101,13 @@ async def read_feed(call: Call[Any, Any]) -> web.StreamResponse:
         "Referrer-Policy": "no-referrer",
     }
     if _seen(call.request, etag, int(changed_at.timestamp())):
-        return web.Response(status=304, headers=headers)
+        return Reply(b"", 304, headers)
     body = await asyncio.to_thread(calendar_file, feed, found)
     headers |= {
         "Content-Type": "text/calendar; charset=utf-8",
         "Content-Disposition": 'inline; filename="slotcast.ics"',
     }
-    return web.Response(body=body, headers=headers)
+    return Reply(body, headers=headers)
 
 
 def _seen(request: web.BaseRequest, etag: str, changed_s: int) -> bool:

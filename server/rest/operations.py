@@ -38,9 +38,9 @@ async def ready(call: Call[Any, Any]) -> Reply:
     return Reply(bodies.Readiness(status=status, missing=missing), 503 if missing else 200)
 
 
-async def metrics(call: Call[Any, Any]) -> web.Response:
+async def metrics(call: Call[Any, Any]) -> Reply:
     text = prometheus_client.generate_latest(call.node.metrics.registry)
-    return web.Response(body=text, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+    return Reply(text, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 
 async def openapi(call: Call[Any, Any]) -> bytes:

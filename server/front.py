@@ -1,0 +1,275 @@
+"""Where connections come in. Requests that come in one piece are read and answered here, with nothing in between.
+
+Nearly all requests do, and for them the framework's streams, and its task for each, cost more than a booking's decision
+(decision 0035). A connection on which anything else comes is given to the framework for good, with every byte that was
+not answered: a request in several pieces or several in one, an upgrade, a stream as its answer, a body in chunks or
+compressed, one header twice, a line too long, or what is no request at all. So there is one judge of what is odd.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias, cast
+
+import httptools
+from aiohttp import web
+from multidict import CIMultiDict
+
+from protocol import limits
+from server.answer import Answer
+from server.router import Found
+from server.whole import WholeRequest
+
+log = logging.getLogger("slotcast.front")
+
+Answering: TypeAlias = Callable[[web.BaseRequest, Found | None], Awaitable[web.StreamResponse]]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], object]
+
+_SWEEP_S: Final = 5.0
+_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
+
+
+class Front(web.Server):
+    """The framework's server, which it asks for a protocol of its own where one is needed.
+
+    `find` tells what answers a method and a path, `answer` does it. Connections without a request are closed after
+    `keep_alive_s`, by a look every few seconds.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str, str], Found],
+        answer: Answering,
+        spawn: Spawn,
+        keep_alive_s: float,
+        state: dict[Any, Any],
+        **framework: Any,
+    ) -> None:
+        super().__init__(lambda request: answer(request, None), keepalive_timeout=keep_alive_s, **framework)
+        self.find = find
+        self.answer = answer
+        self.spawn = spawn
+        self.state = state
+        """What requests know beside themselves; nobody writes to it."""
+        self.plain: set[Connection] = set()
+        self._sweeps_max = int(keep_alive_s / _SWEEP_S)
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> Any:
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+        return Connection(self)
+
+    def framework(self) -> web.RequestHandler:
+        return super().__call__()
+
+    @property
+    def connections(self) -> list[Any]:
+        return [*super().connections, *self.plain]
+
+    def pre_shutdown(self) -> None:
+        super().pre_shutdown()
+        for connection in tuple(self.plain):
+            connection.close()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as the framework calls it
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        busy = [c.ended for c in self.plain]
+        if busy:
+            await asyncio.wait(busy, timeout=timeout)
+        for connection in tuple(self.plain):
+            connection.abort()
+        await super().shutdown(timeout)
+
+    def _sweep(self) -> None:
+        self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+        for connection in tuple(self.plain):
+            connection.idle_sweeps += 1
+            if connection.idle_sweeps > self._sweeps_max and not connection.busy:
+                connection.close()
+
+
+class Connection(asyncio.Protocol):
+    """`busy` from a request to the end of its answer. The task that answers begins with the first request: many
+    connections never have one here.
+    """
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._next: asyncio.Future[tuple[WholeRequest, Found] | None] | None = None
+        self._headers: dict[str, str]
+        self._kept = True
+        self._forget()
+        self._later = b""
+        self._writable: asyncio.Future[None] | None = None
+        self._closing = False
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.busy = False
+        self.idle_sweeps = 0
+        self.peer: str | None = None
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if isinstance(address, tuple) else None
+        self._front.plain.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def eof_received(self) -> bool:
+        """Whoever says that it has nothing more to say still gets its answer."""
+        self._closing = True
+        return self.busy
+
+    def data_received(self, data: bytes) -> None:
+        if self.busy:
+            self._later += data
+            assert self._transport is not None
+            self._transport.pause_reading()
+            return
+        read = self._read(data) if len(data) <= limits.whole_request_bytes_max else None
+        if read is None:
+            self._hand_over(data)
+            return
+        self.busy = True
+        if self._next is None:
+            self._next = self._loop.create_future()
+            self._front.spawn(self._serve(), "connection")
+        self._next.set_result(read)
+
+    # What the parser tells
+
+    def _forget(self) -> None:
+        self._begun = self._ended = self._headers_seen = 0
+        self._target = self._body = b""
+        self._headers = {}
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers_seen += 1
+        self._headers[name.decode("ascii").lower()] = value.strip(b" \t").decode("utf-8", "surrogateescape")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        self._ended += 1
+        # It is known only until the parser begins anew.
+        self._kept = self._parser.should_keep_alive()
+
+    def _read(self, data: bytes) -> tuple[WholeRequest, Found] | None:
+        """The request, and what answers it. `None` for what the framework is to look at."""
+        self._forget()
+        parser = self._parser
+        try:
+            parser.feed_data(data)
+            target = self._target.decode("ascii")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
+            return None
+        if (
+            self._begun != 1
+            or self._ended != 1
+            or len(headers := self._headers) != self._headers_seen
+            or "host" not in headers
+            or not _ODD.isdisjoint(headers)
+            or not target.startswith("/")
+            or "#" in target
+            or parser.get_http_version() != "1.1"
+        ):
+            return None
+        request = WholeRequest(
+            self,
+            parser.get_method().decode("ascii"),
+            target,
+            CIMultiDict(headers),
+            self._body,
+            self._kept,
+            self._front.state,
+        )
+        found = self._front.find(request.method, request.whole_path)
+        return None if found[2] else (request, found)
+
+    # Answers
+
+    async def _serve(self) -> None:
+        answer_of = self._front.answer
+        try:
+            while self._next is not None and (coming := await self._next) is not None:
+                request, found = coming
+                answer = await answer_of(request, found)
+                assert isinstance(answer, Answer), "who answers with a stream says so"
+                transport = self._transport
+                if transport is None:
+                    return
+                transport.write(answer.whole(request))
+                if self._writable is not None:
+                    # Whoever asks without reading must not fill the memory with answers.
+                    await self._writable
+                self.busy = False
+                if self._closing or not answer.kept(request):
+                    self.close()
+                    return
+                if self._later:
+                    self._hand_over(self._later)
+                    return
+                self.idle_sweeps = 0
+                self._next = self._loop.create_future()
+        except Exception:
+            log.exception("a connection failed")
+            self.abort()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Gives the connection to the framework, whose first bytes are `data`."""
+        transport = self._transport
+        if transport is None or self._closing:
+            self.close()
+            return
+        self._leave()
+        handler = self._front.framework()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        if self._later:
+            transport.resume_reading()
+        handler.data_received(data)
+
+    # Ends
+
+    def close(self) -> None:
+        """At once without a request, else after its answer."""
+        self._closing = True
+        if not self.busy and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _leave(self) -> None:
+        """Nothing of the connection is this object's any more."""
+        self._front.plain.discard(self)
+        self._transport = None
+        if not self.ended.done():
+            self.ended.set_result(None)
+        self.resume_writing()
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
