@@ -85,58 +85,35 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     request_id: str
 
 
-class Work:
+class Work(msgspec.Struct, eq=False):
     """A command on its way: from the edge, through one decision, to its answer in `future`.
 
     `deadline` is on the loop's clock. `tries` counts decisions that a lost commit made void.
     """
 
-    __slots__ = ("calendar_id", "caller", "command", "deadline", "details", "future", "key", "tries")
-
-    def __init__(
-        self,
-        calendar_id: str,
-        command: Command,
-        caller: Caller,
-        future: "asyncio.Future[Outcome]",
-        deadline: float,
-        key: IdempotencyKey | None = None,
-        details: Details = NO_DETAILS,
-    ) -> None:
-        self.calendar_id = calendar_id
-        self.command = command
-        self.caller = caller
-        self.future = future
-        self.deadline = deadline
-        self.key = key
-        self.details = details
-        self.tries = 0
+    calendar_id: str
+    command: Command
+    caller: Caller
+    future: "asyncio.Future[Outcome]"
+    deadline: float
+    key: IdempotencyKey | None = None
+    details: Details = NO_DETAILS
+    tries: int = 0
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """A decided command in the journal's hands: its events carry versions `first_version`, +1, ….
 
     Without events it only stores the outcome of a refused command under its key.
     """
 
-    __slots__ = ("changes", "events", "first_version", "outcome", "owner", "shard", "work")
-
-    def __init__(
-        self,
-        work: Work,
-        shard: int,
-        events: Sequence[Event],
-        first_version: int,
-        outcome: Outcome,
-        owner: Any,
-    ) -> None:
-        self.work = work
-        self.shard = shard
-        self.events = events
-        self.first_version = first_version
-        self.outcome = outcome
-        self.owner = owner
-        self.changes: Any = None
+    work: Work
+    shard: int
+    events: Sequence[Event]
+    first_version: int
+    outcome: Outcome
+    owner: Any
+    changes: Any = None
 
 
 class Loss(Enum):

@@ -350,6 +350,9 @@ def _with_other_codes(command: Command) -> Command:
 
 def _booking_version(calendar: Calendar, decision: Sequence[ev.Event]) -> int:
     """That of the booking which the last of the events is about, after all of them."""
+    last = decision[-1]
+    if type(last) is ev.Booked and not last.from_hold and len(decision) == 1:
+        return 1
     about = getattr(decision[-1], "id", "")
     events = 1 if len(decision) == 1 else sum(getattr(event, "id", "") == about for event in decision)
     return version_of(calendar, about) + events

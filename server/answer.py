@@ -100,7 +100,7 @@ class Answer(web.StreamResponse):
         body = self.body
         head = [_begin[self._code], _date_now()]
         for name, value in self.fields.items():
-            if "\r" in value or "\n" in value or "\0" in value:
+            if not value.isprintable() and ("\r" in value or "\n" in value or "\0" in value):
                 raise ValueError(f"the header {name} would end early")
             head.append(f"\r\n{name}: {value}")
         if self._code not in _NO_BODY:

@@ -107,7 +107,9 @@ class Desk:
             await self.may_touch(principal, "bookings.make", calendar_id)
         known = self._businesses.known(principal.business_id)
         business = known or await self._businesses.get(principal.business_id)
-        await self._unless_done(asker, self._businesses.closed(business))
+        closed = self._businesses.closed(business)
+        if closed is not None:
+            await self._unless_done(asker, closed)
         return business
 
     async def _unless_done(self, asker: Asker, refused: Refused | None) -> None:
@@ -204,7 +206,9 @@ class Desk:
             body.hold_id,
             body.if_version,
             (body.duration_minutes or 0) * MINUTE,
-            await self.offerings.marks(meant.offered, client_id, details.guest, body.device_token),
+            await self.offerings.marks(meant.offered, client_id, details.guest, body.device_token)
+            if meant.offered is not None
+            else (),
             answered(body.answers) if body.answers else (),
             body.double_booking,
         )
@@ -255,7 +259,8 @@ class Desk:
             found = await catalogue.questions_of(self._database, principal.business_id, service_id)
             await self._unless_done(asker, wrong_answer(found, body.answers))
             details = msgspec.structs.replace(details, answers=body.answers)
-        await self.unless_banned(asker, business, client_id, details.guest)
+        if business is not None and business.has_bans:
+            await self.unless_banned(asker, business, client_id, details.guest)
         return client_id, details
 
     async def unless_banned(

@@ -23,12 +23,13 @@ from protocol.languages import DEFAULT, Language
 from server import permissions
 from server.answer import Answer
 from server.principal import Principal
-from server.reading import decode, read_body, validation_problem
+from server.reading import decode, must_be_json, read_body, validation_problem
 from server.remote import network_of
 from server.router import Parameters
 from server.speech import language_of, language_of_problem
 from server.throttle import Spent
 from server.translations import teller
+from server.whole import WholeRequest
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -243,7 +244,10 @@ class Endpoint:
         call: Call[Any, Any] = Call(node, request, params, request_id, principal)
         raw = b""
         if self._decode is not None:
-            raw = await read_body(request)
+            raw = request.body if isinstance(request, WholeRequest) else await read_body(request)
+            if raw:
+                # Some clients name a type for a body that is not there; that means nothing.
+                must_be_json(request)
             call.body = decode(self._decode, raw)
         call.query = NO_QUERY if self.query is NoQuery and "?" not in request.raw_path else self._query(request)
         if self.keyed:

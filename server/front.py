@@ -9,6 +9,7 @@ compressed, one header twice, a line too long, or what is no request at all. So 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 import httptools
@@ -27,6 +28,12 @@ Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], object]
 
 _SWEEP_S: Final = 5.0
 _ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
+
+
+@lru_cache(maxsize=256)
+def _name_of(header: bytes) -> str:
+    """Clients say the same few over and over."""
+    return header.decode("ascii").lower()
 
 
 class Front(web.Server):
@@ -167,7 +174,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers_seen += 1
-        self._headers[name.decode("ascii").lower()] = value.strip(b" \t").decode("utf-8", "surrogateescape")
+        self._headers[_name_of(name)] = value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def on_body(self, body: bytes) -> None:
         self._body += body

@@ -8,19 +8,10 @@ from aiohttp import web
 
 from protocol import limits
 from protocol.errors import Refused, not_valid
-from server.whole import WholeRequest
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
-    """The whole body. Raises `Refused`: 413 beyond `body_bytes_max`, 415 when it is not JSON by its own word."""
-    raw = request.body if isinstance(request, WholeRequest) else await _rest(request)
-    # Some clients name a type for a body that is not there; that means nothing.
-    if raw and not request.headers.get("Content-Type", "").lower().startswith("application/json"):
-        raise Refused("unsupported_media_type", "send Content-Type: application/json")
-    return raw
-
-
-async def _rest(request: web.BaseRequest) -> bytes:
+    """The whole body of a request that may still be coming. Raises `Refused` with 413 beyond `body_bytes_max`."""
     content = request.content
     try:
         if (request.content_length or 0) > limits.body_bytes_max:
@@ -35,6 +26,12 @@ async def _rest(request: web.BaseRequest) -> bytes:
 
 def _too_large() -> Refused:
     return Refused("body_too_large", f"at most {limits.body_bytes_max} bytes")
+
+
+def must_be_json(request: web.BaseRequest) -> None:
+    """Raises `Refused` with 415 for a body that is something else by its own word."""
+    if not request.headers.get("Content-Type", "").lower().startswith("application/json"):
+        raise Refused("unsupported_media_type", "send Content-Type: application/json")
 
 
 def decode(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
