@@ -30,8 +30,21 @@ class ViewKey(NamedTuple):
     duration: int = 0
 
 
+class Pipe(Protocol):
+    """What of a transport a view needs."""
+
+    def write(self, data: bytes) -> None: ...
+    def is_closing(self) -> bool: ...
+    def abort(self) -> None: ...
+
+
 class Sink(Protocol):
-    """One subscriber's connection."""
+    """One subscriber's connection. `direct`, where there is one, takes a frame's WebSocket bytes in place of `deliver`:
+    nothing waits before them, and how much has gathered is looked at now and then. When it changes, views are told.
+    """
+
+    __slots__ = ()
+    direct: Pipe | None = None
 
     def deliver(self, view: "Broadcast", frame: Frame) -> None:
         """Takes a frame without waiting; a slow connection is the sink's own problem."""
@@ -46,8 +59,8 @@ class Broadcast:
     """One view, wherever its calendar is decided; `version` is that of what it last told."""
 
     __slots__ = (
-        "_ring", "_ring_bytes", "_snapshot", "business_id", "floor", "gone", "id", "idle_since", "key", "sent_version",
-        "subscribers", "version",
+        "_direct", "_others", "_ring", "_ring_bytes", "_snapshot", "_unlooked", "business_id", "floor", "gone", "id",
+        "idle_since", "key", "sent_version", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(self, key: ViewKey, version: int) -> None:
@@ -64,6 +77,13 @@ class Broadcast:
         self.floor = version + 1
         self._ring: deque[tuple[int, Frame]] = deque()
         self._ring_bytes = 0
+        self._unlooked = 0
+        """Bytes that were written to subscribers since it was looked at what they take."""
+        self._direct: list[Pipe] | None = None
+        """Those of the subscribers that have one, and in `_others` those that have not; `None` when that is not known
+        any more.
+        """
+        self._others: list[Sink] = []
         self._snapshot: tuple[int, Frame] | None = None
 
     @staticmethod
@@ -81,20 +101,53 @@ class Broadcast:
         self._remember(version, frame)
         self.show(frame)
 
+    def join(self, sink: Sink) -> None:
+        self.subscribers.add(sink)
+        self._direct = None
+
+    def leave(self, sink: Sink) -> None:
+        self.subscribers.discard(sink)
+        self._direct = None
+
+    def regroup(self) -> None:
+        """To be told when a subscriber's `direct` changes."""
+        self._direct = None
+
     def show(self, frame: Frame, whom: Iterable[Sink] | None = None) -> None:
         """Gives a frame to everybody, or to some of them; it is no part of the view's story."""
-        for subscriber in tuple(self.subscribers if whom is None else self.subscribers.intersection(whom)):
+        data = frame.ws
+        self._unlooked += len(data)
+        if whom is not None or self._unlooked > limits.unlooked_bytes:
+            self._unlooked = 0
+            for subscriber in tuple(self.subscribers if whom is None else self.subscribers.intersection(whom)):
+                self._deliver(subscriber, frame)
+            return
+        if self._direct is None:
+            self._direct = [s.direct for s in self.subscribers if s.direct is not None]
+            self._others = [s for s in self.subscribers if s.direct is None]
+        others = self._others
+        # These lines run for every viewer of every change.
+        for pipe in self._direct:
             try:
-                subscriber.deliver(self, frame)
+                pipe.write(data)
             except Exception:
-                # Whoever commits a batch stands above this call: one subscriber's trouble must not reach it.
-                log.exception("a subscriber of view %s failed and is dropped", self.id)
-                self.subscribers.discard(subscriber)
+                _broken(pipe, self.id)
+        for subscriber in others:
+            self._deliver(subscriber, frame)
+
+    def _deliver(self, subscriber: Sink, frame: Frame) -> None:
+        try:
+            subscriber.deliver(self, frame)
+        except Exception:
+            # Whoever commits a batch stands above this call: one subscriber's trouble must not reach it.
+            log.exception("a subscriber of view %s failed and is dropped", self.id)
+            self.leave(subscriber)
 
     def rehome(self, new: "Broadcast") -> Sequence[Sink]:
         """Everybody who watches this goes on with `new`; who that is."""
         moved = tuple(self.subscribers)
         self.subscribers.clear()
+        self._direct = None
         for subscriber in moved:
             try:
                 subscriber.rehomed(self, new)
@@ -141,3 +194,10 @@ class Broadcast:
             )
             self._snapshot = (self.version, Frame(payload, self.version))
         return self._snapshot[1]
+
+
+def _broken(pipe: Pipe, view_id: str) -> None:
+    """One that is closing has only not been taken away yet."""
+    if not pipe.is_closing():
+        log.exception("a connection of view %s failed and is cut", view_id)
+        pipe.abort()

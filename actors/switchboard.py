@@ -58,11 +58,11 @@ class Switchboard:
 
     def join(self, view: Broadcast, sink: Sink) -> Broadcast:
         """The view that is joined: another one that stands for it, when it has gone since it was asked for."""
-        view.subscribers.add(sink)
+        view.join(sink)
         return view
 
     def leave(self, view: Broadcast, sink: Sink) -> None:
-        view.subscribers.discard(sink)
+        view.leave(sink)
         if not view.subscribers:
             view.idle_since = self._loop.time()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from actors.broadcast import Broadcast, ViewKey
+from actors.broadcast import Broadcast, Sink, ViewKey
 from actors.cluster import messages as m
 from actors.cluster.post import Post
 from actors.ports import Outcome, Work
@@ -33,7 +33,7 @@ class Desk(Protocol):
     async def watch(self, key: ViewKey, business_id: str) -> Broadcast: ...
 
 
-class Relay:
+class Relay(Sink):
     """A member that follows a view of this node: a `Sink` that numbers what it passes on."""
 
     __slots__ = ("_post", "heard_at", "node", "number", "settled_number", "view")
@@ -168,7 +168,7 @@ class Host:
         if earlier is not None:
             self._drop(earlier)
         relay = self._relays[sender, view.id] = Relay(view, sender, self._post, self._loop.time())
-        view.subscribers.add(relay)
+        view.join(relay)
         # Before anything that follows it, and before the reply.
         self._post.send(sender, relay.state())
         return m.Reply(watch.id)
@@ -189,7 +189,7 @@ class Host:
 
     def _drop(self, relay: Relay) -> None:
         self._relays.pop((relay.node, relay.view.id), None)
-        relay.view.subscribers.discard(relay)
+        relay.view.leave(relay)
         if not relay.view.subscribers:
             relay.view.idle_since = self._loop.time()
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from actors.broadcast import Broadcast, ViewKey
+from actors.broadcast import Broadcast, Sink, ViewKey
 from protocol import limits
 from protocol.errors import Refused
 from protocol.frames import Frame
@@ -29,7 +29,7 @@ _PIECE_US: Final = 5 * MINUTE
 _PIECES_MAX: Final = 4_000
 
 
-class Joint(Broadcast):
+class Joint(Broadcast, Sink):
     """`key.calendar_id` is a professional who has to take part, or empty."""
 
     __slots__ = ("_by_start", "_changed", "_node", "_sources", "closed", "ready")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType, web
 
-from actors.broadcast import Broadcast
+from actors.broadcast import Broadcast, Pipe, Sink
 from protocol import limits, live
 from protocol.errors import Refused
 from protocol.frames import Frame, text_frame
@@ -35,12 +35,12 @@ _LAST_ANSWERS_S: Final = 2.0
 """How long a socket that is sent away stays for the answers to its commands."""
 
 
-class LiveSocket:
+class LiveSocket(Sink):
     """A `Sink` of views. Public attributes are the hub's."""
 
     __slots__ = (
-        "_in_flight", "_missed", "_node", "_outbox", "_outbox_bytes", "_transport", "_views", "behind_since", "ending",
-        "last_heard", "session", "visitor", "ws",
+        "_in_flight", "_missed", "_node", "_outbox", "_outbox_bytes", "_transport", "_views", "behind_since", "direct",
+        "ending", "last_heard", "session", "visitor", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,7 @@ class LiveSocket:
         self._node = node
         self.ws = ws
         self._transport = transport
+        self.direct: Pipe | None = transport
         self.visitor = visitor
         self.session = session
         self._views: tuple[tuple[str, Broadcast], ...] = ()
@@ -77,6 +78,7 @@ class LiveSocket:
             self._flush()
         if self._outbox is None:
             self._outbox, self._outbox_bytes = [data], len(data)
+            self._goes(directly=False)
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _joins(self, data: bytes) -> bool:
@@ -88,9 +90,16 @@ class LiveSocket:
         self._outbox.append(data)
         return True
 
+    def _goes(self, *, directly: bool) -> None:
+        """Whether frames may go past this object: nothing waits that they would overtake."""
+        self.direct = self._transport if directly else None
+        for _, view in self._views:
+            view.regroup()
+
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, None
         if outbox:
+            self._goes(directly=self.behind_since is None)
             self._write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def _write(self, data: bytes) -> None:
@@ -108,6 +117,7 @@ class LiveSocket:
             self._transport.abort()
         elif self.behind_since is None:
             self.behind_since = time.monotonic()
+            self._goes(directly=False)
             self._node.metrics.slow_sockets.labels("behind").inc()
             self._node.live.behind.add(self)
 
@@ -117,14 +127,7 @@ class LiveSocket:
                 return
             self._flush()
         if self.behind_since is None:
-            # As `_write`, without the call: these lines run for every subscriber of every change.
-            transport = self._transport
-            if transport.is_closing():
-                return
-            transport.write(frame.ws)
-            waiting = transport.get_write_buffer_size()
-            if waiting > limits.socket_behind_bytes:
-                self._fall_behind(waiting)
+            self._write(frame.ws)
         elif self._missed is None:
             self._missed = {view}
         else:
@@ -151,6 +154,7 @@ class LiveSocket:
                 return True
             return False
         self.behind_since = None
+        self._goes(directly=self._outbox is None)
         missed, self._missed = self._missed, None
         for view in missed or ():
             if self in view.subscribers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
-from actors.broadcast import Broadcast
+from actors.broadcast import Broadcast, Sink
 from protocol import bodies, limits, live
 from protocol.errors import Refused, not_valid
 from protocol.frames import Frame
@@ -37,7 +37,7 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     lang: Language | None = None
 
 
-class Stream:
+class Stream(Sink):
     """A `Sink` with a queue of its own, because HTTP chunks cannot be shared ready-made."""
 
     def __init__(self, node: "Node", visitor: Visitor, view: Broadcast) -> None:

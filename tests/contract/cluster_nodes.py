@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.broadcast import Broadcast, ViewKey
+from actors.broadcast import Broadcast, Sink, ViewKey
 from actors.calendar import commands as cmd
 from actors.cluster.cluster import Cluster
 from actors.cluster.plan import Times
@@ -29,7 +29,7 @@ CUT = service()
 DEADLINE_S = 8.0
 
 
-class Watcher:
+class Watcher(Sink):
     """A sink that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Watcher:
 
     def rehomed(self, old: Broadcast, new: Broadcast) -> None:
         self.view = new
-        new.subscribers.add(self)
+        new.join(self)
 
     def shown(self) -> str:
         assert self.view is not None

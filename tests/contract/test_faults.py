@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.broadcast import Broadcast, Sink
 from actors.calendar import commands as cmd
 from actors.calendar.slots import slots_between
 from actors.ports import IdempotencyKey, Outcome
@@ -43,7 +44,7 @@ async def told(future: "asyncio.Future[Outcome]") -> str:
     return outcome.refusal.code if outcome.refusal else ""
 
 
-class Viewer:
+class Viewer(Sink):
     """Keeps a picture from frames alone, as a client does."""
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class Viewer:
         self.slots = {s.start: (s.state, s.remaining) for s in snapshot.slots}
         self.version = snapshot.version
 
-    def deliver(self, view: View, frame: Frame) -> None:
+    def deliver(self, view: Broadcast, frame: Frame) -> None:
         delta = _decode_delta(frame.payload)
         assert delta.from_version <= self.version, "nothing was missed"
         assert delta.version <= self.world.database.version_of(view.key.calendar_id), "never ahead of the database"
@@ -138,7 +139,7 @@ async def test_viewers_end_up_with_the_truth(seed: int) -> None:
     viewer = Viewer()
     viewer.world = world
     viewer.begin(view)
-    view.subscribers.add(viewer)
+    view.join(viewer)
     answers = []
     for _ in range(150):
         ids = list(actor.calendar.reservations) or ["none"]

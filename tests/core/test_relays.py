@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.broadcast import Broadcast, ViewKey
+from actors.broadcast import Broadcast, Sink, ViewKey
 from actors.calendar import commands as cmd
 from actors.cluster import messages as m
 from actors.cluster.host import Host
@@ -47,7 +47,7 @@ class Here(Broadcast):
         return self.shown
 
 
-class Watcher:
+class Watcher(Sink):
     def __init__(self) -> None:
         self.frames: list[bytes] = []
 
@@ -55,7 +55,7 @@ class Watcher:
         self.frames.append(frame.payload)
 
     def rehomed(self, old: Broadcast, new: Broadcast) -> None:
-        new.subscribers.add(self)
+        new.join(self)
 
 
 class Stubborn(Watcher):
@@ -135,7 +135,7 @@ async def test_a_view_of_this_node_that_is_gone_again_is_no_home(house: House) -
     house.here, house.owner = [gone, home], ME
     view = Here(1, slot(9))
     watcher = Watcher()
-    view.subscribers.add(watcher)
+    view.join(watcher)
     house.relays.adopt(view)
     await settle()
     assert home.subscribers == {watcher}
@@ -161,7 +161,7 @@ async def test_who_comes_to_a_replica_from_a_newer_view_gets_a_snapshot(house: H
     house.answer = now
     replica = await house.watch()
     watcher, view = Watcher(), Here(2, slot(9, "booked"))
-    view.subscribers.add(watcher)
+    view.join(watcher)
     house.relays.adopt(view)
     await settle()
     assert watcher in replica.subscribers

@@ -57,6 +57,24 @@ async def test_what_is_said_in_one_turn_leaves_in_one_write_and_in_order() -> No
     assert whole.index(b'"1"') < whole.index(b'"n":2') < whole.index(b'"3"')
 
 
+async def test_frames_go_past_the_socket_only_while_nothing_waits() -> None:
+    pipe = Pipe()
+    socket = socket_on(pipe)
+    assert socket.direct is pipe
+    socket.say(live.Reply(id="1", ok=True))
+    assert socket.direct is None, "a frame would overtake the reply"
+    await asyncio.sleep(0)
+    assert socket.direct is pipe
+    socket.deliver(view(), Frame(b"x" * (limits.socket_behind_bytes + 1)))
+    assert socket.direct is None, "who is behind is told the newest, and only that"
+    socket.say(live.Reply(id="2", ok=True))
+    await asyncio.sleep(0)
+    assert socket.direct is None
+    pipe.writes.clear()
+    assert socket.catch_up(0.0)
+    assert socket.direct is pipe
+
+
 async def test_many_snapshots_after_one_reply_put_it_behind_and_do_not_cut_it() -> None:
     """As when somebody subscribes to a service of thirty professionals: what is too much is missed, and told later."""
     pipe = Pipe()
