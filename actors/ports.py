@@ -100,6 +100,10 @@ class Work(msgspec.Struct, eq=False):
     details: Details = NO_DETAILS
     tries: int = 0
 
+    def __repr__(self) -> str:
+        # People's data must not get into logs by way of a traceback.
+        return f"<Work {type(self.command).__name__} on {self.calendar_id}>"
+
 
 class Entry(msgspec.Struct, eq=False):
     """A decided command in the journal's hands: its events carry versions `first_version`, +1, ….
@@ -114,6 +118,9 @@ class Entry(msgspec.Struct, eq=False):
     outcome: Outcome
     owner: Any
     changes: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Entry of {self.work!r}, {len(self.events)} events from {self.first_version}>"
 
 
 class Loss(Enum):

@@ -190,6 +190,8 @@ login_timeout_s: Final = 10.0
 socket_behind_bytes: Final = 64 * 1024
 unlooked_bytes: Final = 16 * 1024
 """Of one view, to each of its sockets, before it is looked at how far they are behind."""
+direct_views_max: Final = 4
+"""Of one socket: what is written without a look is counted by each view for itself."""
 socket_cut_bytes: Final = 1024 * 1024
 socket_cut_s: Final = 10.0
 heartbeat_s: Final = 25.0
@@ -228,7 +230,7 @@ assert page_size_default <= page_size_max
 assert batch_events_max <= mailbox_depth_max <= journal_waiting_max, "one actor must not fill the journal"
 assert 150 * slots_per_answer_max < socket_cut_bytes, "a snapshot must not cut the socket it is sent to"
 assert socket_behind_bytes < socket_cut_bytes
-assert unlooked_bytes <= socket_behind_bytes
+assert direct_views_max * unlooked_bytes <= socket_behind_bytes
 assert message_bytes_max <= body_bytes_max
 assert request_deadline_s < gathering_ttl_s <= hold_ttl_max_s, "a request must not outlive what it holds"
 assert hold_ttl_max_s <= passivate_after_s, "a calendar with a hold must stay until the hold ends"

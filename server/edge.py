@@ -381,16 +381,22 @@ def handle_error(
     exc: BaseException | None = None,
     _message: str | None = None,
 ) -> web.StreamResponse:
-    request_id = request_id_of(request)
     if status >= 500:
-        log.error("%s %s failed", request.method, request.path, exc_info=exc, extra={"request_id": request_id})
-        refused = Refused("internal_error")
-    elif isinstance(exc, LineTooLong):
-        refused = Refused("malformed_request", f"a line is longer than {limits.header_line_bytes_max} bytes")
+        response = failed(request, exc)
     else:
-        refused = Refused("malformed_request", "these bytes are not an HTTP request")
+        told = "these bytes are not an HTTP request"
+        if isinstance(exc, LineTooLong):
+            told = f"a line is longer than {limits.header_line_bytes_max} bytes"
+        response = problem_response(Refused("malformed_request", told), request_id_of(request), DEFAULT)
     if request.writer.output_size > 0:
         raise ConnectionError("an answer had begun already")
-    response = problem_response(refused, request_id, DEFAULT)
+    return response
+
+
+def failed(request: web.BaseRequest, error: BaseException | None) -> Answer:
+    """For what no handler has caught. It ends the connection."""
+    request_id = request_id_of(request)
+    log.error("%s %s failed", request.method, request.path, exc_info=error, extra={"request_id": request_id})
+    response = problem_response(Refused("internal_error"), request_id, DEFAULT)
     response.force_close()
     return response

@@ -8,6 +8,7 @@ compressed, one header twice, a line too long, or what is no request at all. So 
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
@@ -18,16 +19,19 @@ from multidict import CIMultiDict
 
 from protocol import limits
 from server.answer import Answer
+from server.edge import failed
 from server.router import Found
 from server.whole import WholeRequest
 
 log = logging.getLogger("slotcast.front")
 
 Answering: TypeAlias = Callable[[web.BaseRequest, Found | None], Awaitable[web.StreamResponse]]
-Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], object]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 _SWEEP_S: Final = 5.0
-_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
+_HEADERS_MAX: Final = 128
+"""As the framework, which refuses more."""
+_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "sec-websocket-key1"})
 
 
 @lru_cache(maxsize=256)
@@ -82,31 +86,36 @@ class Front(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as the framework calls it
         if self._sweeping is not None:
             self._sweeping.cancel()
-        busy = [c.ended for c in self.plain]
+        await asyncio.gather(self._end(timeout), super().shutdown(timeout))
+
+    async def _end(self, within_s: float | None) -> None:
+        """Those who wait for an answer get it, if it comes in time."""
+        busy = [c.ended for c in self.plain if c.busy]
         if busy:
-            await asyncio.wait(busy, timeout=timeout)
+            await asyncio.wait(busy, timeout=within_s)
         for connection in tuple(self.plain):
             connection.abort()
-        await super().shutdown(timeout)
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
         for connection in tuple(self.plain):
-            connection.idle_sweeps += 1
-            if connection.idle_sweeps > self._sweeps_max and not connection.busy:
-                connection.close()
+            connection.sweeps += 1
+            if connection.sweeps > self._sweeps_max:
+                connection.grow_old()
 
 
 class Connection(asyncio.Protocol):
-    """`busy` from a request to the end of its answer. The task that answers begins with the first request: many
-    connections never have one here.
+    """`busy` from a request to the end of its answer; `sweeps` since the last one.
+
+    The task that answers begins with the first request, because many connections never have one here, and serves them
+    all: a context variable that a handler sets is there in the next request.
     """
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._next: asyncio.Future[tuple[WholeRequest, Found] | None] | None = None
         self._headers: dict[str, str]
         self._kept = True
@@ -114,9 +123,10 @@ class Connection(asyncio.Protocol):
         self._later = b""
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
+        self._task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.busy = False
-        self.idle_sweeps = 0
+        self.sweeps = 0
         self.peer: str | None = None
 
     # What the transport tells
@@ -125,6 +135,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
         self.peer = str(address[0]) if isinstance(address, tuple) else None
+        if self.peer is not None:
+            # Of a peer that vanishes while it waits for an answer nothing else would tell.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._front.plain.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +169,7 @@ class Connection(asyncio.Protocol):
         self.busy = True
         if self._next is None:
             self._next = self._loop.create_future()
-            self._front.spawn(self._serve(), "connection")
+            self._task = self._front.spawn(self._serve(), "connection")
         self._next.set_result(read)
 
     # What the parser tells
@@ -182,12 +195,13 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._ended += 1
         # It is known only until the parser begins anew.
+        assert self._parser is not None
         self._kept = self._parser.should_keep_alive()
 
     def _read(self, data: bytes) -> tuple[WholeRequest, Found] | None:
         """The request, and what answers it. `None` for what the framework is to look at."""
-        self._forget()
         parser = self._parser
+        assert parser is not None
         try:
             parser.feed_data(data)
             target = self._target.decode("ascii")
@@ -197,6 +211,7 @@ class Connection(asyncio.Protocol):
             self._begun != 1
             or self._ended != 1
             or len(headers := self._headers) != self._headers_seen
+            or len(headers) > _HEADERS_MAX
             or "host" not in headers
             or not _ODD.isdisjoint(headers)
             or not target.startswith("/")
@@ -213,41 +228,56 @@ class Connection(asyncio.Protocol):
             self._kept,
             self._front.state,
         )
+        self._forget()
         found = self._front.find(request.method, request.whole_path)
         return None if found[2] else (request, found)
 
     # Answers
 
     async def _serve(self) -> None:
-        answer_of = self._front.answer
         try:
             while self._next is not None and (coming := await self._next) is not None:
-                request, found = coming
-                answer = await answer_of(request, found)
-                assert isinstance(answer, Answer), "who answers with a stream says so"
+                answer = await self._answer(*coming)
                 transport = self._transport
                 if transport is None:
                     return
-                transport.write(answer.whole(request))
+                if self._closing:
+                    answer.force_close()
+                transport.write(answer.whole(coming[0]))
                 if self._writable is not None:
                     # Whoever asks without reading must not fill the memory with answers.
                     await self._writable
+                    if self._transport is None:
+                        return
                 self.busy = False
-                if self._closing or not answer.kept(request):
+                if self._closing or not answer.kept(coming[0]):
                     self.close()
                     return
                 if self._later:
                     self._hand_over(self._later)
                     return
-                self.idle_sweeps = 0
+                self.sweeps = 0
                 self._next = self._loop.create_future()
+                # The next one may be a minute away.
+                del coming, answer
         except Exception:
             log.exception("a connection failed")
             self.abort()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _answer(self, request: WholeRequest, found: Found) -> Answer:
+        try:
+            answer = await self._front.answer(request, found)
+            assert isinstance(answer, Answer), "who answers with a stream says so"
+        except Exception as error:
+            return failed(request, error)
+        return answer
 
     def _hand_over(self, data: bytes) -> None:
         """Gives the connection to the framework, whose first bytes are `data`."""
-        transport = self._transport
+        transport, paused = self._transport, bool(self._later)
         if transport is None or self._closing:
             self.close()
             return
@@ -255,7 +285,7 @@ class Connection(asyncio.Protocol):
         handler = self._front.framework()
         transport.set_protocol(handler)
         handler.connection_made(transport)
-        if self._later:
+        if paused:
             transport.resume_reading()
         handler.data_received(data)
 
@@ -267,9 +297,19 @@ class Connection(asyncio.Protocol):
         if not self.busy and self._transport is not None:
             self._transport.close()
 
+    def grow_old(self) -> None:
+        """Nothing was answered for as long as a connection is kept."""
+        if not self.busy:
+            self.close()
+        elif self._writable is not None:
+            self.abort()
+
     def abort(self) -> None:
+        """At once, whoever waits for what."""
         if self._transport is not None:
             self._transport.abort()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
 
     def _leave(self) -> None:
         """Nothing of the connection is this object's any more."""
@@ -280,3 +320,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
+        # They know each other, and nobody else looks for such circles often.
+        self._parser = self._next = self._task = None
+        self._forget()
+        self._later = b""

@@ -78,7 +78,7 @@ class LiveSocket(Sink):
             self._flush()
         if self._outbox is None:
             self._outbox, self._outbox_bytes = [data], len(data)
-            self._goes(directly=False)
+            self._regroup()
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _joins(self, data: bytes) -> bool:
@@ -90,16 +90,24 @@ class LiveSocket(Sink):
         self._outbox.append(data)
         return True
 
-    def _goes(self, *, directly: bool) -> None:
-        """Whether frames may go past this object: nothing waits that they would overtake."""
-        self.direct = self._transport if directly else None
-        for _, view in self._views:
-            view.regroup()
+    def _regroup(self) -> None:
+        """Frames go past this object while nothing waits that they would overtake."""
+        free = (
+            self._outbox is None
+            and self.behind_since is None
+            and not self.ending
+            and len(self._views) <= limits.direct_views_max
+        )
+        direct = self._transport if free else None
+        if direct is not self.direct:
+            self.direct = direct
+            for _, view in self._views:
+                view.regroup()
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, None
         if outbox:
-            self._goes(directly=self.behind_since is None)
+            self._regroup()
             self._write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def _write(self, data: bytes) -> None:
@@ -117,7 +125,7 @@ class LiveSocket(Sink):
             self._transport.abort()
         elif self.behind_since is None:
             self.behind_since = time.monotonic()
-            self._goes(directly=False)
+            self._regroup()
             self._node.metrics.slow_sockets.labels("behind").inc()
             self._node.live.behind.add(self)
 
@@ -154,7 +162,7 @@ class LiveSocket(Sink):
                 return True
             return False
         self.behind_since = None
-        self._goes(directly=self._outbox is None)
+        self._regroup()
         missed, self._missed = self._missed, None
         for view in missed or ():
             if self in view.subscribers:
@@ -165,6 +173,7 @@ class LiveSocket(Sink):
         """Closes politely, in the background."""
         if not self.ending:
             self.ending = True
+            self._regroup()
             self._node.spawn(self._close(code, reason), "live close")
 
     async def _close(self, code: int, reason: str) -> None:
@@ -216,6 +225,7 @@ class LiveSocket(Sink):
         for _, view in self._views:
             self._node.switchboard.leave(view, self)
         self._views = ()
+        self.direct = None
         for task in self._in_flight or ():
             # What was decided stays decided; the client asks again with its key.
             task.cancel()
@@ -286,6 +296,7 @@ class LiveSocket(Sink):
             self.say(self.session.refuse(message.id, refused).message)
             return
         self._views = (*self._views, *((message.id, view) for view in opened))
+        self._regroup()
         for asked_for in opened:
             view = self._node.switchboard.join(asked_for, self)
             # A version belongs to one calendar, so it says nothing about a service's several.
@@ -307,6 +318,7 @@ class LiveSocket(Sink):
     def _unwatch(self, action: Unwatch) -> None:
         gone = [view for id_, view in self._views if id_ == action.subscription]
         self._views = tuple(kept for kept in self._views if kept[0] != action.subscription)
+        self._regroup()
         still = {view for _, view in self._views}
         for view in gone:
             if view not in still:

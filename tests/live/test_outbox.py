@@ -75,6 +75,18 @@ async def test_frames_go_past_the_socket_only_while_nothing_waits() -> None:
     assert socket.direct is pipe
 
 
+async def test_a_socket_with_many_views_is_looked_at_each_time() -> None:
+    """Each view counts for itself what it writes without looking."""
+    socket = socket_on(Pipe())
+    views = [SimpleNamespace(regroup=lambda: None)] * limits.direct_views_max
+    socket._views = tuple(("1", v) for v in views)  # type: ignore[misc]
+    socket._regroup()
+    assert socket.direct is not None
+    socket._views = tuple(("1", v) for v in [*views, views[0]])  # type: ignore[misc]
+    socket._regroup()
+    assert socket.direct is None
+
+
 async def test_many_snapshots_after_one_reply_put_it_behind_and_do_not_cut_it() -> None:
     """As when somebody subscribes to a service of thirty professionals: what is too much is missed, and told later."""
     pipe = Pipe()
