@@ -218,7 +218,7 @@ class Endpoint:
             fields.update(await node.origins.headers(origin, principal, params.get("slug")))
         if node.cluster is not None:
             fields["X-Slotcast-Node"] = _nodes(node.cluster.me.name)
-        self.node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
+        node.finished(request, self.path, request_id, reply.status, perf_counter() - started)
         return reply
 
     def _caller(self, request: web.BaseRequest) -> Principal | None:
@@ -245,8 +245,7 @@ class Endpoint:
         raw = b""
         if self._decode is not None:
             raw = request.body if isinstance(request, WholeRequest) else await read_body(request)
-            if raw:
-                # Some clients name a type for a body that is not there; that means nothing.
+            if raw:  # Some clients name a type for a body that is not there; that means nothing.
                 must_be_json(request)
             call.body = decode(self._decode, raw)
         call.query = NO_QUERY if self.query is NoQuery and "?" not in request.raw_path else self._query(request)
@@ -384,10 +383,9 @@ def handle_error(
     if status >= 500:
         response = failed(request, exc)
     else:
-        told = "these bytes are not an HTTP request"
-        if isinstance(exc, LineTooLong):
-            told = f"a line is longer than {limits.header_line_bytes_max} bytes"
-        response = problem_response(Refused("malformed_request", told), request_id_of(request), DEFAULT)
+        too_long = f"a line is longer than {limits.header_line_bytes_max} bytes"
+        detail = too_long if isinstance(exc, LineTooLong) else "these bytes are not an HTTP request"
+        response = problem_response(Refused("malformed_request", detail), request_id_of(request), DEFAULT)
     if request.writer.output_size > 0:
         raise ConnectionError("an answer had begun already")
     return response

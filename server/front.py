@@ -8,13 +8,13 @@ compressed, one header twice, a line too long, or what is no request at all. So 
 
 import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 import httptools
 from aiohttp import web
+from aiohttp.tcp_helpers import tcp_keepalive
 from multidict import CIMultiDict
 
 from protocol import limits
@@ -29,6 +29,8 @@ Answering: TypeAlias = Callable[[web.BaseRequest, Found | None], Awaitable[web.S
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 _SWEEP_S: Final = 5.0
+_UPGRADE: Final = b"\r\nUpgrade:"
+"""Looked for before anything is set up: ten thousand viewers may come back at once."""
 _HEADERS_MAX: Final = 128
 """As the framework, which refuses more."""
 _ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "sec-websocket-key1"})
@@ -90,7 +92,7 @@ class Front(web.Server):
 
     async def _end(self, within_s: float | None) -> None:
         """Those who wait for an answer get it, if it comes in time."""
-        busy = [c.ended for c in self.plain if c.busy]
+        busy = [c.ended() for c in self.plain if c.busy]
         if busy:
             await asyncio.wait(busy, timeout=within_s)
         for connection in tuple(self.plain):
@@ -115,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
         self._next: asyncio.Future[tuple[WholeRequest, Found] | None] | None = None
         self._headers: dict[str, str]
         self._kept = True
@@ -124,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
         self._task: asyncio.Task[None] | None = None
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._ended_told: asyncio.Future[None] | None = None
         self.busy = False
         self.sweeps = 0
         self.peer: str | None = None
@@ -135,9 +137,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
         self.peer = str(address[0]) if isinstance(address, tuple) else None
-        if self.peer is not None:
-            # Of a peer that vanishes while it waits for an answer nothing else would tell.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._front.plain.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,15 +161,24 @@ class Connection(asyncio.Protocol):
             assert self._transport is not None
             self._transport.pause_reading()
             return
-        read = self._read(data) if len(data) <= limits.whole_request_bytes_max else None
+        odd = len(data) > limits.whole_request_bytes_max or _UPGRADE in data or _UPGRADE.lower() in data
+        read = None if odd else self._read(data)
         if read is None:
             self._hand_over(data)
             return
         self.busy = True
         if self._next is None:
-            self._next = self._loop.create_future()
-            self._task = self._front.spawn(self._serve(), "connection")
+            self._next = self._begin()
         self._next.set_result(read)
+
+    def _begin(self) -> "asyncio.Future[tuple[WholeRequest, Found] | None]":
+        """With the first request: most connections that are given away never have one."""
+        self._next = self._loop.create_future()
+        self._task = self._front.spawn(self._serve(), "connection")
+        assert self._transport is not None
+        # Of a peer that vanishes while it waits for an answer nothing else would tell.
+        tcp_keepalive(self._transport)
+        return self._next
 
     # What the parser tells
 
@@ -201,7 +209,8 @@ class Connection(asyncio.Protocol):
     def _read(self, data: bytes) -> tuple[WholeRequest, Found] | None:
         """The request, and what answers it. `None` for what the framework is to look at."""
         parser = self._parser
-        assert parser is not None
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         try:
             parser.feed_data(data)
             target = self._target.decode("ascii")
@@ -297,6 +306,12 @@ class Connection(asyncio.Protocol):
         if not self.busy and self._transport is not None:
             self._transport.close()
 
+    def ended(self) -> "asyncio.Future[None]":
+        """Done when nothing of the connection is this object's any more."""
+        if self._ended_told is None:
+            self._ended_told = self._loop.create_future()
+        return self._ended_told
+
     def grow_old(self) -> None:
         """Nothing was answered for as long as a connection is kept."""
         if not self.busy:
@@ -315,8 +330,9 @@ class Connection(asyncio.Protocol):
         """Nothing of the connection is this object's any more."""
         self._front.plain.discard(self)
         self._transport = None
-        if not self.ended.done():
-            self.ended.set_result(None)
+        if self._ended_told is not None:
+            self._ended_told.set_result(None)
+            self._ended_told = None
         self.resume_writing()
         if self._next is not None and not self._next.done():
             self._next.set_result(None)

@@ -14,7 +14,7 @@ from tests.rest.helpers import send_raw
 from tests.rest.test_framing import parts, request
 from tests.support.server import Place, RunningServer
 
-_PAUSE_S = 0.03
+_PAUSE_S = 0.015
 
 
 async def send_pieces(server: RunningServer, *pieces: bytes) -> bytes:
