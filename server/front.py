@@ -228,15 +228,12 @@ class Connection(asyncio.Protocol):
             or parser.get_http_version() != "1.1"
         ):
             return None
-        request = WholeRequest(
-            self,
-            parser.get_method().decode("ascii"),
-            target,
-            CIMultiDict(headers),
-            self._body,
-            self._kept,
-            self._front.state,
-        )
+        method, fields = parser.get_method().decode("ascii"), CIMultiDict(headers)
+        try:
+            request = WholeRequest(self, method, target, fields, self._body, self._kept, self._front.state)
+        except ValueError:
+            # A path that cannot be taken apart.
+            return None
         self._forget()
         found = self._front.find(request.method, request.whole_path)
         return None if found[2] else (request, found)
@@ -314,10 +311,11 @@ class Connection(asyncio.Protocol):
 
     def grow_old(self) -> None:
         """Nothing was answered for as long as a connection is kept."""
-        if not self.busy:
-            self.close()
-        elif self._writable is not None:
+        if self._writable is not None or (self._closing and not self.busy):
+            # Its peer takes nothing; what is left to write would be waited for.
             self.abort()
+        elif not self.busy:
+            self.close()
 
     def abort(self) -> None:
         """At once, whoever waits for what."""
