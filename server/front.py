@@ -173,12 +173,11 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> "asyncio.Future[tuple[WholeRequest, Found] | None]":
         """With the first request: most connections that are given away never have one."""
-        self._next = self._loop.create_future()
         self._task = self._front.spawn(self._serve(), "connection")
         assert self._transport is not None
         # Of a peer that vanishes while it waits for an answer nothing else would tell.
         tcp_keepalive(self._transport)
-        return self._next
+        return self._loop.create_future()
 
     # What the parser tells
 

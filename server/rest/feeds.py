@@ -99,14 +99,13 @@ async def read_feed(call: Call[Any, Any]) -> Reply:
         "Last-Modified": format_datetime(changed_at, usegmt=True),
         "Cache-Control": "private, no-cache",
         "Referrer-Policy": "no-referrer",
+        # Also of an answer that has nothing new: a cache may take it over (RFC 9111, section 3.2).
+        "Content-Type": "text/calendar; charset=utf-8",
     }
     if _seen(call.request, etag, int(changed_at.timestamp())):
         return Reply(b"", 304, headers)
     body = await asyncio.to_thread(calendar_file, feed, found)
-    headers |= {
-        "Content-Type": "text/calendar; charset=utf-8",
-        "Content-Disposition": 'inline; filename="slotcast.ics"',
-    }
+    headers["Content-Disposition"] = 'inline; filename="slotcast.ics"'
     return Reply(body, headers=headers)
 
 

@@ -57,6 +57,12 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
+async def somebody_busy(served: Front) -> None:
+    async with asyncio.timeout(5):
+        while not any(c.busy for c in served.plain):
+            await asyncio.sleep(0.01)
+
+
 async def at_once(_: web.BaseRequest) -> Answer:
     return Answer(b"{}")
 
@@ -99,8 +105,7 @@ async def test_whoever_waits_at_the_end_is_answered_and_told() -> None:
         idle, _ = await asyncio.open_connection("127.0.0.1", port)
         busy, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(ASK)
-        while not any(c.busy for c in served.plain):
-            await asyncio.sleep(0.01)
+        await somebody_busy(served)
         served.pre_shutdown()
         assert await asyncio.wait_for(idle.read(), 5) == b""
         ending = asyncio.create_task(served.shutdown(5.0))
@@ -121,8 +126,7 @@ async def test_whoever_takes_too_long_at_the_end_is_cut() -> None:
     async with listening(never) as (served, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(ASK)
-        while not any(c.busy for c in served.plain):
-            await asyncio.sleep(0.01)
+        await somebody_busy(served)
         served.pre_shutdown()
         await asyncio.wait_for(served.shutdown(0.1), 2)
         assert await rest(reader) == b"", "no answer"
@@ -166,8 +170,7 @@ async def test_whoever_goes_while_the_answer_waits_leaves_nothing_behind() -> No
         for _ in range(5):
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
             writer.write(ASK)
-            while not any(c.busy for c in served.plain):
-                await asyncio.sleep(0.01)
+            await somebody_busy(served)
             writer.transport.abort()
         async with asyncio.timeout(5):
             while served.plain or tasks_here():
@@ -183,8 +186,7 @@ async def test_whoever_takes_nothing_is_cut_in_the_end(monkeypatch: pytest.Monke
     async with listening(much, keep_alive_s=0.1) as (served, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(ASK)
-        while not any(c.busy for c in served.plain):
-            await asyncio.sleep(0.01)
+        await somebody_busy(served)
         async with asyncio.timeout(5):
             while served.plain or tasks_here():
                 await asyncio.sleep(0.01)
@@ -244,8 +246,7 @@ async def test_whoever_leaves_before_the_answer_leaves_nothing_behind() -> None:
     async with listening(slowly) as (served, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(ASK)
-        while not any(c.busy for c in served.plain):
-            await asyncio.sleep(0.01)
+        await somebody_busy(served)
         writer.transport.abort()
         # What was begun is carried out: a booking does not come undone because nobody waits for it.
         await asyncio.wait_for(ended.wait(), 5)

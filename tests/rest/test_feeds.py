@@ -137,6 +137,7 @@ async def test_nothing_is_sent_again_that_did_not_change(place: Place) -> None:
     ):  # fmt: skip
         again = await fetched(place.api, feed, **headers)
         assert (again.status, again.body) == (304, b""), headers
+        assert again.headers["Content-Type"].startswith("text/calendar")
         assert again.headers["ETag"] == tag
     for headers in ({}, {"If_None_Match": '"x"', "If_Modified_Since": since}, {"If_Modified_Since": "yesterday"}):
         again = await fetched(place.api, feed, **headers)
