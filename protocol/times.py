@@ -66,8 +66,9 @@ def bounded_us(field: str, moment: datetime) -> int:
 @lru_cache(maxsize=1_024)
 def zone(name: str) -> ZoneInfo:
     """The IANA zone of that name. Raises `Refused(validation_failed)` for a name that is not one."""
-    # The file-like check keeps names such as "../x" or "posixrules" away from the file system.
-    if not name or len(name) > 64 or name.startswith(("/", ".")) or ".." in name or "\0" in name:
+    # The file-like check keeps names such as "../x" away from the file system. Zones begin with a capital; "localtime"
+    # and "posixrules" are files of one machine, which the database does not know.
+    if not name or len(name) > 64 or name[0].islower() or name.startswith(("/", ".")) or ".." in name or "\0" in name:
         raise invalid("time_zone", f"{name[:64]!r} is not an IANA time zone")
     try:
         return ZoneInfo(name)
